@@ -1,0 +1,1 @@
+"""Batch to logits: the fusion layer and the whole model."""

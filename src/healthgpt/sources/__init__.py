@@ -1,0 +1,1 @@
+"""Published data sets read in their original layout: one file a data set, each yielding samples."""

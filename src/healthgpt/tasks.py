@@ -1,0 +1,89 @@
+"""The task table: seven comprehension modalities and five generation tasks (VL-Health's task types).
+
+A task fixes, before any weight is read, the family (which plugin set works), the grain (which
+visual features are used), what goes in and what comes out. The router is this table: hard,
+task-level, never learned (HealthGPT, section 3.3, "hierarchical visual perception").
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from healthgpt.errors import TaskError, closest
+
+Family = Literal["comprehension", "generation"]
+Grain = Literal["abstract", "concrete"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One row of the table.
+
+    ``takes_image`` / ``takes_text``: what the caller must give. ``draws``: the modality of the image
+    that comes out, ``"same"`` for the input's own, ``None`` for tasks that answer in words.
+    ``instructions``: phrasings of the task; the first is the default prompt.
+    """
+
+    name: str
+    family: Family
+    title: str
+    takes_image: bool
+    takes_text: bool
+    draws: str | None
+    instructions: tuple[str, ...]
+
+    @property
+    def grain(self) -> Grain:
+        """Abstract (deep) features for reading, concrete (shallow) ones for drawing."""
+        return "abstract" if self.family == "comprehension" else "concrete"
+
+
+def _reads(name: str, title: str) -> Task:
+    return Task(
+        name, "comprehension", title, takes_image=True, takes_text=True, draws=None,
+        instructions=("Describe this image.", "What does this image show?", "Write a short report of this image."),
+    )
+
+
+TASKS: dict[str, Task] = {
+    "x-ray": _reads("x-ray", "X-ray"),
+    "ct": _reads("ct", "CT"),
+    "mri": _reads("mri", "MRI"),
+    "microscopy": _reads("microscopy", "microscopy"),
+    "oct": _reads("oct", "OCT"),
+    "ultrasound": _reads("ultrasound", "ultrasound"),
+    "fundus": _reads("fundus", "fundus photograph"),
+    "ct-to-mri": Task(
+        "ct-to-mri", "generation", "CT to MRI", True, False, "mri",
+        ("Turn this CT into an MRI.", "Draw the MRI of this CT.", "Convert the CT image to MRI."),
+    ),
+    "mri-to-ct": Task(
+        "mri-to-ct", "generation", "MRI to CT", True, False, "ct",
+        ("Turn this MRI into a CT.", "Draw the CT of this MRI.", "Convert the MRI image to CT."),
+    ),
+    "super-resolution": Task(
+        "super-resolution", "generation", "4x super-resolution", True, False, "same",
+        ("Sharpen this image four times.", "Draw this image at four times the resolution.", "Restore the fine detail."),
+    ),
+    "reconstruct": Task(
+        "reconstruct", "generation", "reconstruction", True, False, "same",
+        ("Reconstruct the image.", "Draw this image again.", "Reproduce the image."),
+    ),
+    "report-to-cxr": Task(
+        "report-to-cxr", "generation", "report to chest X-ray", False, True, "x-ray",
+        ("Draw the chest X-ray of this report:", "Make a chest X-ray from this report:", "Chest X-ray for:"),
+    ),
+}
+
+MODALITIES: tuple[str, ...] = tuple(name for name, task in TASKS.items() if task.family == "comprehension")
+GENERATION_TASKS: tuple[str, ...] = tuple(name for name, task in TASKS.items() if task.family == "generation")
+
+
+def task_named(name: str) -> Task:
+    """The task of that name; ``TaskError`` with the closest match when there is none."""
+    if name not in TASKS:
+        raise TaskError(
+            f"unknown task '{name}'",
+            allowed=", ".join(TASKS),
+            next_step=closest(name, list(TASKS)),
+        )
+    return TASKS[name]

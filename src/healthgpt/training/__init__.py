@@ -1,0 +1,1 @@
+"""Pre-training of the parts and the paper's three stages."""

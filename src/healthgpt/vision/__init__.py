@@ -1,0 +1,1 @@
+"""Images to visual tokens: preprocessing, CLIP tower with early exit, grains, adapters."""

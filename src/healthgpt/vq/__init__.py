@@ -1,0 +1,1 @@
+"""The VQGAN codec: image to codes and back."""
