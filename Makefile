@@ -1,0 +1,43 @@
+# One line each: run the demo, test everything quick, test everything, check style.
+# Needs python3.11, make and pip. A stamp file in .venv remembers finished installations.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location
+RUN_STAMP := $(VENV)/.installed-run
+DEV_STAMP := $(VENV)/.installed-dev
+SOURCES := src tests docs
+
+.PHONY: run test test-all check
+.DELETE_ON_ERROR:
+
+run: $(RUN_STAMP)
+	@$(BIN)/python -m healthgpt.cli.main demo --output demo
+
+test: check
+	$(BIN)/python -m pytest -q
+
+test-all: check
+	$(BIN)/python -m pytest -q -m "slow or not slow"
+
+check: $(DEV_STAMP)
+	$(BIN)/python -m ruff check $(SOURCES)
+	$(BIN)/python -m ruff format --check $(SOURCES)
+	$(BIN)/python -m mypy
+	$(BIN)/python -m pytest -q tests/test_layout.py
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; next: install Python 3.11 or run 'make PYTHON=/path/to/python'" >&2; exit 2; }
+	@echo "making $(VENV) (once)" >&2
+	@$(PYTHON) -m venv $(VENV)
+
+$(RUN_STAMP): pyproject.toml | $(BIN)/python
+	@echo "installing healthgpt and what it needs into $(VENV) (once, a few minutes)" >&2
+	@$(INSTALL) --editable .
+	@touch $@
+
+$(DEV_STAMP): $(RUN_STAMP)
+	@echo "installing what the tests need into $(VENV) (once)" >&2
+	@$(INSTALL) --editable ".[dev]"
+	@touch $@

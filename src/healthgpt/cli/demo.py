@@ -1,0 +1,131 @@
+"""``healthgpt demo``: read one image of each modality, draw each of the five tasks, show everything."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from healthgpt.cli import options
+from healthgpt.cli.console import RESEARCH_ONLY, note, print_table, research_note, working
+from healthgpt.cli.models import bundled
+from healthgpt.errors import OutputError
+from healthgpt.tasks import TASKS
+
+QUESTIONS_SHOWN = 3
+"""Questions asked of each image; one of each kind is bundled, the most telling first."""
+
+
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the images.")] = Path("demo"),
+    samples: Annotated[
+        Path | None, typer.Option("--samples", help="Another samples folder ('healthgpt data samples').")
+    ] = None,
+    model: options.Model = "nano",
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+) -> None:
+    """Show all it can do on bundled sample images."""
+    options.check_hardware(device, dtype)
+
+    from healthgpt.cli.contact_sheet import contact_sheet
+    from healthgpt.cli.samples import read_samples
+    from healthgpt.imaging.write import write_png
+
+    folder = samples or bundled("nano") / "samples"
+    images, drawings = read_samples(folder)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise OutputError(f"cannot make the folder {output}", found=str(fault.strerror)) from fault
+
+    from healthgpt.inference.session import Session
+
+    with working(f"loading {model}"):
+        session = Session.from_pretrained(model, device=device, dtype=dtype)
+    reading_tiles, answer_rows = _read_all(session, folder, output, images)
+    print_table(
+        "Reading: one image of each modality",
+        ["image", "question", "answer", "truth", "confidence"],
+        answer_rows,
+    )
+    drawing_rows, task_rows = _draw_all(session, folder, output, drawings)
+    print_table("Drawing: the five generation tasks", ["task", "from", "drawing", "confidence", "seconds"], task_rows)
+    half = (len(reading_tiles) + 1) // 2
+    sheet = output / "contact_sheet.png"
+    pages = [row for row in (reading_tiles[:half], reading_tiles[half:], *drawing_rows) if row]
+    write_png(sheet, contact_sheet(pages, RESEARCH_ONLY), {"Task": "demo", "Model": model}, synthetic=True)
+    command = _command_name()
+    print(f"\nEverything is in {output}/; look at {sheet} first. Then type, for example:")
+    print(f'  {command} ask {output / images[0].file} "Describe this image."')
+    print(f'  {command} generate report-to-cxr --text "Frontal chest X-ray. The heart is enlarged." -o chest.png')
+    print(f"  {command} chat {output / images[-1].file}")
+    research_note()
+
+
+def _read_all(session: Any, folder: Path, output: Path, images: list[Any]) -> tuple[list[Any], list[list[str]]]:
+    """Ask about every image; returns contact sheet tiles and table rows."""
+    from healthgpt.cli.contact_sheet import Tile
+    from healthgpt.imaging.intensity import to_display
+    from healthgpt.imaging.read import read_image
+
+    tiles, rows = [], []
+    for sample in images:
+        shutil.copyfile(folder / sample.file, output / sample.file)
+        image = read_image(folder / sample.file)
+        said = []
+        for number, line in enumerate(sample.questions[:QUESTIONS_SHOWN]):
+            with working(f"reading {sample.file}"):
+                answer = session.ask(image, line.question)
+            label = sample.file if number == 0 else ""
+            rows.append([label, line.question, answer.text, line.answer, f"{answer.confidence:.2f}"])
+            said.append(answer.text)
+        tiles.append(Tile(to_display(image), f"{sample.modality}: {', '.join(said)}"))
+    return tiles, rows
+
+
+def _draw_all(session: Any, folder: Path, output: Path, drawings: list[Any]) -> tuple[list[list[Any]], list[list[str]]]:
+    """Draw every task; returns contact sheet rows (input, drawing, reference) and table rows."""
+    from healthgpt.cli.contact_sheet import Tile
+    from healthgpt.imaging.intensity import to_display
+    from healthgpt.imaging.read import read_image
+
+    sheet_rows, table_rows = [], []
+    for sample in drawings:
+        image = None
+        tiles = []
+        if sample.input is not None:
+            shutil.copyfile(folder / sample.input, output / sample.input)
+            image = read_image(folder / sample.input)
+            tiles.append(Tile(to_display(image), f"{TASKS[sample.task].title}: input"))
+        shutil.copyfile(folder / sample.reference, output / sample.reference)
+        with working(f"drawing {sample.task}"):
+            drawing = session.generate(sample.task, image, text=sample.text)
+        written = drawing.save(output / f"{sample.task}-drawn.png")
+        caption = "drawn by the model" if sample.input else f"drawn from: {sample.text}"
+        tiles.append(Tile(drawing.pixels, caption))
+        tiles.append(Tile(to_display(read_image(folder / sample.reference)), "reference"))
+        sheet_rows.append(tiles)
+        table_rows.append(
+            [
+                sample.task,
+                sample.input or f'"{sample.text}"',
+                str(written),
+                f"{drawing.confidence:.2f}",
+                f"{drawing.seconds:.1f}",
+            ]
+        )
+    note("synthetic images: each PNG says so in its text chunks")
+    return sheet_rows, table_rows
+
+
+def _command_name() -> str:
+    """How this person can call healthgpt again: plainly, or through the environment it runs in."""
+    if shutil.which("healthgpt"):
+        return "healthgpt"
+    beside = Path(sys.executable).parent / "healthgpt"
+    try:
+        return str(beside.relative_to(Path.cwd()))
+    except ValueError:
+        return str(beside)

@@ -1,0 +1,45 @@
+"""One next id from one row of logits: greedy, or temperature, top-k and top-p with the row's own generator."""
+
+from dataclasses import dataclass
+
+import torch
+
+from healthgpt.errors import InputError
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to choose. ``temperature`` 0 is greedy; ``top_k`` 0 and ``top_p`` 1 cut nothing."""
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.temperature <= 10.0:
+            raise InputError("--temperature is out of range", found=str(self.temperature), allowed="0 (greedy) to 10")
+        if self.top_k < 0:
+            raise InputError("--top-k is out of range", found=str(self.top_k), allowed="0 (off) or more")
+        if not 0.0 < self.top_p <= 1.0:
+            raise InputError("--top-p is out of range", found=str(self.top_p), allowed="above 0, up to 1 (off)")
+
+    def generator(self) -> torch.Generator:
+        """A fresh generator: a row draws the same numbers whatever else is in its batch."""
+        return torch.Generator().manual_seed(self.seed)
+
+
+def choose(logits_V: torch.Tensor, sampling: Sampling, generator: torch.Generator) -> int:
+    """Index of the chosen entry of one row of logits (V)."""
+    if sampling.temperature == 0.0:
+        return int(logits_V.argmax())
+    scores = logits_V.float().cpu() / sampling.temperature
+    if 0 < sampling.top_k < scores.numel():
+        kept = scores.topk(sampling.top_k).values[-1]
+        scores = scores.masked_fill(scores < kept, float("-inf"))
+    if sampling.top_p < 1.0:
+        ordered, order = scores.sort(descending=True)
+        probabilities = ordered.softmax(0)
+        outside = probabilities.cumsum(0) - probabilities >= sampling.top_p  # the first one always stays
+        scores[order[outside]] = float("-inf")
+    return int(torch.multinomial(scores.softmax(0), 1, generator=generator))

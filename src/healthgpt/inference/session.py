@@ -1,0 +1,269 @@
+"""A model in memory answering requests: files in, answers and drawings out, both families on one backbone."""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from healthgpt.backbone.load import dtype_named, load_tokenizer
+from healthgpt.backbone.prompts import PromptBuilder, template_named
+from healthgpt.errors import InputError, ModelError, TaskError
+from healthgpt.imaging.image import Image
+from healthgpt.imaging.intensity import to_display
+from healthgpt.imaging.read import read_image
+from healthgpt.inference.decode import Ask, decode, decode_steps
+from healthgpt.inference.grammar import Utterance
+from healthgpt.inference.sampling import Sampling
+from healthgpt.model.checkpoint import ModelConfig, load_model
+from healthgpt.model.healthgpt import HealthGPTModel
+from healthgpt.plugins.store import PluginSpec
+from healthgpt.request import ASK, Request
+from healthgpt.result import Answer, Drawing
+from healthgpt.tasks import MODALITIES, TASKS, Family
+from healthgpt.vq.codec import Codec, to_uint8
+from healthgpt.vq.store import load_codec
+
+BUNDLED = Path(__file__).parent.parent / "weights"
+"""Model folders that ship with the package, by name."""
+
+Turn = tuple[str, str]
+"""A question and its answer earlier in a conversation."""
+
+
+def model_folder(name_or_folder: str | Path) -> Path:
+    """The folder of a bundled model by name, or of any model by path; ``ModelError`` when there is none."""
+    bundled = BUNDLED / str(name_or_folder)
+    if (bundled / "config.json").is_file():
+        return bundled
+    folder = Path(name_or_folder)
+    if folder.is_dir():
+        return folder
+    names = sorted(path.parent.name for path in BUNDLED.glob("*/config.json"))
+    raise ModelError(
+        f"no model '{name_or_folder}'",
+        allowed=", ".join(names) + " or a model folder",
+        next_step="see 'healthgpt models list'",
+    )
+
+
+def device_named(name: str) -> torch.device:
+    """cpu | cuda | mps, or ``auto``: the best there is; ``InputError`` for one this machine lacks."""
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device("cuda" if available["cuda"] else "mps" if available["mps"] else "cpu")
+    if not available.get(name, False):
+        here = ", ".join(device for device, there in available.items() if there)
+        raise InputError(f"device '{name}' is not available here", allowed=f"auto, {here}")
+    return torch.device(name)
+
+
+class Session:
+    """One resident model. Every method is safe to call from several threads: nothing is changed by a request."""
+
+    def __init__(
+        self,
+        name: str,
+        model: HealthGPTModel,
+        config: ModelConfig,
+        specs: dict[Family, PluginSpec],
+        codec: Codec,
+        builder: PromptBuilder,
+    ) -> None:
+        self.name = name
+        self.model = model
+        self.config = config
+        self.specs = specs
+        self.codec = codec
+        self.builder = builder
+        self.stop_ids = frozenset([builder.tokenizer.eos_token_id])
+
+    @classmethod
+    def from_pretrained(cls, name_or_folder: str | Path = "nano", device: str = "auto", dtype: str = "auto") -> "Session":
+        """Load a bundled model by name or a model folder.
+
+        Raises ``ModelError`` naming the file that is missing or damaged, ``InputError`` for a device or
+        dtype that is not there.
+        """
+        folder = model_folder(name_or_folder)
+        place = device_named(device)
+        precision = dtype_named(dtype, place)
+        model, config, specs = load_model(folder)
+        codec = load_codec(folder / "vqgan")
+        try:
+            tokenizer = load_tokenizer(folder / "tokenizer")
+        except (OSError, ValueError) as fault:
+            raise ModelError(f"the tokenizer in {folder} cannot be loaded", found=str(fault).splitlines()[0]) from fault
+        builder = PromptBuilder(
+            tokenizer, config.layout, template_named(config.template), _image_tokens(model), config.context
+        )
+        return cls(config.name, model.to(place, precision), config, specs, codec.to(place), builder)
+
+    def ask(
+        self,
+        image: str | Path | Image | None,
+        question: str,
+        *,
+        slice_index: int | None = None,
+        max_new_tokens: int = 64,
+        temperature: float = 0.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        history: Sequence[Turn] = (),
+    ) -> Answer:
+        """Answer one question, about an image or without one; ``history``: earlier turns about the same image."""
+        request = Request(ASK, image, question, slice_index)
+        sampling = Sampling(temperature, top_k, top_p, seed)
+        started = time.perf_counter()
+        row = self._row(request, sampling, max_new_tokens, history)
+        return self._answer(request, decode(self.model, [row], self.stop_ids)[0], started)
+
+    def stream(
+        self,
+        image: str | Path | Image | None,
+        question: str,
+        *,
+        slice_index: int | None = None,
+        max_new_tokens: int = 64,
+        temperature: float = 0.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        history: Sequence[Turn] = (),
+    ) -> Iterator[str]:
+        """The answer of ``ask`` in pieces, each as soon as it is certain; joined they are its text."""
+        request = Request(ASK, image, question, slice_index)
+        row = self._row(request, Sampling(temperature, top_k, top_p, seed), max_new_tokens, history)
+        shown = ""
+        for _, _, utterance in decode_steps(self.model, [row], self.stop_ids):
+            text = self._text(utterance)
+            if not text.endswith("\N{REPLACEMENT CHARACTER}"):  # the middle of a multi-byte character
+                yield text[len(shown) :]
+                shown = text
+
+    def generate(
+        self,
+        task: str,
+        image: str | Path | Image | None = None,
+        *,
+        text: str | None = None,
+        slice_index: int | None = None,
+        temperature: float = 0.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        force: bool = False,
+    ) -> Drawing:
+        """Draw one image. ``force``: also for a task the plugin was not trained for.
+
+        Raises ``TaskError`` for inputs that do not fit the task or a task the model was not trained for.
+        """
+        request = Request(task, image, text, slice_index)
+        self._can(request, force)
+        started = time.perf_counter()
+        row = self._row(request, Sampling(temperature, top_k, top_p, seed), self._codes_per_image)
+        return self._drawing(request, decode(self.model, [row], self.stop_ids)[0], started)
+
+    def run(
+        self, requests: Sequence[Request], *, sampling: Sampling | None = None, max_new_tokens: int = 64
+    ) -> list[Answer | Drawing]:
+        """Requests of both families in one batch; results in their order, equal to asking one by one."""
+        if not requests:
+            return []
+        sampling = sampling or Sampling()
+        for request in requests:
+            self._can(request, force=False)
+        started = time.perf_counter()
+        rows = [
+            self._row(r, sampling, max_new_tokens if r.family == "comprehension" else self._codes_per_image)
+            for r in requests
+        ]
+        spoken = decode(self.model, rows, self.stop_ids)
+        return [
+            self._answer(request, utterance, started)
+            if request.family == "comprehension"
+            else self._drawing(request, utterance, started)
+            for request, utterance in zip(requests, spoken, strict=True)
+        ]
+
+    @property
+    def _codes_per_image(self) -> int:
+        return self.config.grid**2
+
+    def _can(self, request: Request, force: bool) -> None:
+        """``TaskError`` unless the model has the plugin and the plugin was trained for the task."""
+        spec = self.specs.get(request.family)
+        if spec is None:
+            raise TaskError(f"model '{self.name}' has no {request.family} plugin, so it cannot do '{request.task}'")
+        if request.task != ASK and request.task not in spec.tasks and not force:
+            raise TaskError(
+                f"model '{self.name}' was not trained for '{request.task}'", allowed=", ".join(spec.tasks)
+            )
+
+    def _row(self, request: Request, sampling: Sampling, room: int, history: Sequence[Turn] = ()) -> Ask:
+        """The request as one row of a batch: file read, prompt built, image preprocessed."""
+        if room < 1:
+            raise InputError("--max-new-tokens is out of range", found=str(room), allowed="1 or more")
+        pixels = None
+        modality = None
+        if request.image is not None:
+            image = request.image if isinstance(request.image, Image) else read_image(request.image, request.slice_index)
+            modality = image.modality
+            pixels = self.config.preprocessing(to_display(image))
+        if request.family == "comprehension":
+            task = request.task if request.task in TASKS else modality or MODALITIES[0]
+            turns = [*history, ((request.text or "").strip(), None)]
+            prompt = self.builder.reading(turns, has_image=pixels is not None, room=room)
+        else:
+            task = request.task
+            instruction = f"{TASKS[task].instructions[0]} {(request.text or '').strip()}".strip()
+            prompt = self.builder.drawing(instruction, has_image=pixels is not None, room=room)
+        return Ask(prompt, task, pixels, sampling, room)
+
+    def _text(self, utterance: Utterance) -> str:
+        return self.builder.tokenizer.decode(utterance.ids, skip_special_tokens=True).strip()
+
+    def _answer(self, request: Request, utterance: Utterance, started: float) -> Answer:
+        return Answer(
+            text=self._text(utterance),
+            confidence=certainty(utterance),
+            token_ids=list(utterance.ids),
+            seconds=time.perf_counter() - started,
+            task=request.task,
+            model=self.name,
+        )
+
+    def _drawing(self, request: Request, utterance: Utterance, started: float) -> Drawing:
+        grid = np.array(utterance.codes(self.config.layout)).reshape(self.config.grid, self.config.grid)
+        pixels = self.paint(grid[None])[0]
+        if (pixels == pixels[..., :1]).all():
+            pixels = pixels[..., 0]
+        return Drawing(
+            pixels=pixels,
+            codes=grid.tolist(),
+            confidence=certainty(utterance),
+            seconds=time.perf_counter() - started,
+            task=request.task,
+            model=self.name,
+        )
+
+    @torch.inference_mode()
+    def paint(self, codes: np.ndarray) -> np.ndarray:
+        """VQ indices (N, rows, columns) -> uint8 pictures (N, height, width, 3)."""
+        images = self.codec.decode(torch.from_numpy(np.ascontiguousarray(codes)).long().to(self.model.device))
+        return to_uint8(images).cpu().numpy()
+
+
+def certainty(utterance: Utterance) -> float:
+    """Geometric mean of the probabilities of the emitted ids among the legal ones, in [0, 1]; not yet calibrated."""
+    if not utterance.log_probabilities:
+        return 0.0
+    return math.exp(sum(utterance.log_probabilities) / len(utterance.log_probabilities))
+
+
+def _image_tokens(model: HealthGPTModel) -> int:
+    vision = model.vision.tower.config
+    return (vision.image_size // vision.patch_size) ** 2

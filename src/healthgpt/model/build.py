@@ -1,0 +1,77 @@
+"""From a variant's row and trained parts to one model: the only place that reads dimensions off the table."""
+
+import torch
+from torch import nn
+from transformers import CLIPVisionConfig
+
+from healthgpt.model.fusion import Fusion
+from healthgpt.model.healthgpt import HealthGPTModel
+from healthgpt.plugins.attach import attach, make_routable
+from healthgpt.plugins.store import PluginSpec, adapter_maker
+from healthgpt.tasks import GENERATION_TASKS, MODALITIES, Family
+from healthgpt.tokens import TokenLayout
+from healthgpt.variants import Variant
+from healthgpt.vision.clip import VisionTower
+from healthgpt.vision.grains import GrainedVision
+
+FAMILIES: tuple[Family, Family] = ("comprehension", "generation")
+
+
+def layout_of(variant: Variant) -> TokenLayout:
+    """The id ranges of a variant."""
+    return TokenLayout(variant.text_size, variant.code_count)
+
+
+def plugin_specs(variant: Variant) -> dict[Family, PluginSpec]:
+    """The two H-LoRA plugins of a variant, made for all tasks of their family."""
+    sizes = {"comprehension": variant.comprehension, "generation": variant.generation}
+    tasks = {"comprehension": MODALITIES, "generation": GENERATION_TASKS}
+    return {
+        family: PluginSpec(
+            family=family,
+            rank=sizes[family].rank,
+            experts=sizes[family].experts,
+            alpha=sizes[family].alpha,
+            tasks=tasks[family],
+        )
+        for family in FAMILIES
+    }
+
+
+def new_tower(variant: Variant) -> VisionTower:
+    """An untrained vision tower of the variant's size."""
+    return VisionTower(
+        CLIPVisionConfig(
+            hidden_size=variant.vision_width,
+            intermediate_size=4 * variant.vision_width,
+            num_hidden_layers=variant.vision_layers,
+            num_attention_heads=variant.vision_width // 64,
+            image_size=variant.image_size,
+            patch_size=variant.patch_size,
+            attn_implementation="sdpa",
+        )
+    )
+
+
+def assemble(variant: Variant, backbone: nn.Module, tower: VisionTower, dropout: float = 0.0) -> HealthGPTModel:
+    """A model with untrained adapters, fusion layer and plugins on trained backbone and tower."""
+    vision = GrainedVision(
+        tower, variant.hidden_size, {"abstract": variant.abstract_state, "concrete": variant.concrete_state}
+    )
+    fusion = Fusion(layout_of(variant), variant.hidden_size)
+    make_routable(backbone)
+    for family, spec in plugin_specs(variant).items():
+        attach(backbone, family, adapter_maker(spec, dropout))
+    return HealthGPTModel(backbone, vision, fusion, {family: family for family in FAMILIES})
+
+
+def parameter_count(module: nn.Module) -> int:
+    """Number of scalars in a module's parameters."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def set_dropout(module: nn.Module, probability: float) -> None:
+    """Set every dropout inside the plugins; a stage's recipe decides it."""
+    for child in module.modules():
+        if isinstance(child, torch.nn.Dropout):
+            child.p = probability

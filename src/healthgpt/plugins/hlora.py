@@ -1,0 +1,44 @@
+"""H-LoRA (HealthGPT, section 3.2): k LoRA experts merged into one A and one B, weighted per token by a router.
+
+    O = x W0 + ((x A) * W_expanded) B                     eq. 10, 11
+    W_expanded = (alpha k / r) softmax(x R), each weight repeated r/k times     eq. 9
+
+Six products a layer whatever k is. Parameter names follow the released checkpoints.
+"""
+
+import math
+
+import torch
+from torch import nn
+
+
+class HLoRA(nn.Module):
+    """The plugin of one linear layer.
+
+    ``lora_A`` (rank, in) Kaiming-uniform, ``lora_B`` (out, rank) zeros, ``lora_route`` (experts, in)
+    Kaiming-uniform. ``rank`` is the merged rank; expert j owns its rows [j r/k, (j+1) r/k). Dropout sits
+    on s * A x, before the product with the router's weights, as in the released code.
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, rank: int, experts: int, alpha: float, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        if rank % experts:
+            raise ValueError(f"merged rank {rank} is not a multiple of {experts} experts")
+        self.experts = experts
+        self.scale = alpha / rank * experts
+        self.lora_A = nn.Linear(in_features, rank, bias=False)
+        self.lora_B = nn.Linear(rank, out_features, bias=False)
+        self.lora_route = nn.Linear(in_features, experts, bias=False)
+        self.dropout = nn.Dropout(dropout)
+        nn.init.kaiming_uniform_(self.lora_A.weight, a=math.sqrt(5))
+        nn.init.kaiming_uniform_(self.lora_route.weight, a=math.sqrt(5))
+        nn.init.zeros_(self.lora_B.weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """What is added to the frozen layer's output: (..., in) -> (..., out)."""
+        weights = self.lora_route(x).softmax(dim=-1).unsqueeze(-1)  # (..., k, 1)
+        merged = self.dropout(self.lora_A(x) * self.scale)  # (..., r)
+        by_expert = merged.unflatten(-1, (self.experts, -1)) * weights  # (..., k, r/k)
+        return self.lora_B(by_expert.flatten(-2))

@@ -1,0 +1,70 @@
+"""The contract of a source: one published data set as a row, and which split each of its groups belongs to."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from healthgpt.errors import DataError
+from healthgpt.record import Sample, Split
+
+TRAIN_SHARE = 0.7
+VALIDATION_SHARE = 0.1
+"""Shares of the groups; what is left is the test split, held out and never used in training."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One data set: what it is, on what terms, and how to read it.
+
+    ``samples`` and ``text_pairs`` take the folder that holds all packs, not the pack itself.
+    A source of questions without pictures has no ``samples``; ``text_pairs`` are (question, answer)
+    pairs in English for language-model pre-training and are only ever training material.
+    """
+
+    name: str
+    title: str
+    licence: str
+    obtain: str
+    """Where the data set is published."""
+    folder: str
+    """Name of its folder below the folder of packs."""
+    published_images: int
+    """Images of the whole data set as published; a pack may hold fewer. 0 where it has none of its own."""
+    published_questions: int
+    """Written questions of the whole data set as published; 0 where questions are made from its labels."""
+    samples: Callable[[Path], Iterator[Sample]] | None = None
+    text_pairs: Callable[[Path], Iterator[tuple[str, str]]] | None = None
+
+    def is_present(self, root: Path) -> bool:
+        """Whether the pack lies below ``root``."""
+        return (root / self.folder).is_dir()
+
+    def folder_in(self, root: Path) -> Path:
+        """The pack's folder below ``root``; ``DataError`` says where to get it when it is not there."""
+        if not self.is_present(root):
+            raise DataError(
+                f"no data set '{self.name}' at {root / self.folder}",
+                next_step=f"put {self.title} there; it is published at {self.obtain}",
+            )
+        return root / self.folder
+
+
+def fraction_of(text: str) -> float:
+    """A number in [0, 1) that depends on the text alone, the same on every machine and run."""
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:8], "big") / 2**64
+
+
+def split_of(source: str, group: str, *, train: float = TRAIN_SHARE, validation: float = VALIDATION_SHARE) -> Split:
+    """The split of a group (patient, case or image), by hash: adding data never moves what is already placed."""
+    position = fraction_of(f"{source}/{group}")
+    if position < train:
+        return "train"
+    return "validation" if position < train + validation else "test"
+
+
+def required_file(path: Path, source: str) -> Path:
+    """The path if it is a file; ``DataError`` otherwise."""
+    if not path.is_file():
+        raise DataError(f"'{source}' lacks {path}", next_step="restore the data set as its README describes it")
+    return path

@@ -1,0 +1,47 @@
+"""Visible Human head CT: axial slices of one man from neck to vertex, 8-bit and windowed by the publisher.
+
+Hounsfield units cannot be recovered. The publisher's window is wide and the head fills a third of the picture,
+so the grey values are stretched and all slices are cut to the same box around the head. One man is one group.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from healthgpt.imaging.read import read_image
+from healthgpt.record import Sample
+from healthgpt.sources.base import Source, split_of
+from healthgpt.sources.picture import Picture, shrink, to_bytes
+from healthgpt.sources.volume_slices import shows_something
+
+GROUP = "visible-human"
+WHITE = 110 / 255
+"""The published grey value, as a share of white, that is shown white: soft tissue lies about 65, bone above 100."""
+FIRST_HEAD_SLICE = 24
+"""The slices below show neck and shoulders."""
+BOX = (slice(100, 420), slice(90, 410))
+
+
+def samples(root: Path) -> Iterator[Sample]:
+    """The head slices with questions and as reconstruction targets."""
+    for path in sorted(SOURCE.folder_in(root).glob("slice_*.png")):
+        pixels = shrink(to_bytes(read_image(path).pixels[BOX] / WHITE))
+        if int(path.stem.removeprefix("slice_")) < FIRST_HEAD_SLICE or not shows_something(pixels):
+            continue
+        picture = Picture(
+            SOURCE.name, SOURCE.licence, path.stem, GROUP, split_of(SOURCE.name, GROUP), "ct", "head", pixels
+        )
+        yield from picture.about()
+        yield picture.described("CT of the head, axial slice.")
+        yield picture.reconstructed()
+
+
+SOURCE = Source(
+    name="ct_visible_human",
+    title="Visible Human head CT slices",
+    licence="Public domain (US National Library of Medicine)",
+    obtain="https://www.nlm.nih.gov/research/visible",
+    folder="ct_visible_human",
+    published_images=234,
+    published_questions=0,
+    samples=samples,
+)

@@ -1,0 +1,100 @@
+"""nano's codec before it is frozen, and the codes of every target image of the data folder."""
+
+import numpy as np
+import torch
+
+from healthgpt.data.dataset import Examples, load_examples
+from healthgpt.training.config import CodecSteps
+from healthgpt.training.loop import run_steps, save_whole
+from healthgpt.training.stage_data import preprocessing_of
+from healthgpt.training.workspace import Workspace
+from healthgpt.variants import Variant, variant_named
+from healthgpt.vq.codec import Codec, from_uint8
+from healthgpt.vq.losses import LossWeights, PatchDiscriminator, codec_step
+
+
+def new_codec(variant: Variant, plan: CodecSteps) -> Codec:
+    """An untrained codec of the recipe's shape."""
+    return Codec(
+        image_size=variant.codec_image_size, code_count=variant.code_count, embed_dim=plan.embed_dim, fold=plan.fold,
+        widths=plan.widths, encoder_blocks=plan.encoder_blocks, decoder_blocks=plan.decoder_blocks,
+        attention=plan.attention,
+    )  # fmt: skip
+
+
+def trained_codec(workspace: Workspace) -> Codec:
+    """The run's codec, frozen."""
+    codec = new_codec(variant_named(workspace.recipe.variant), workspace.recipe.codec)
+    codec.load_state_dict(workspace.trained("codec"))
+    return codec.requires_grad_(False).eval().to(workspace.device)
+
+
+def image_groups(examples: Examples) -> list[list[int]]:
+    """Image indices by what they show (task, real or simulated), so that no group crowds out another."""
+    groups: dict[str, list[int]] = {}
+    for reading in examples.readings:
+        source = reading.records[0].provenance.source
+        groups.setdefault(f"{reading.task} {source}", []).append(reading.image)
+    for drawing in examples.drawings:
+        groups.setdefault(f"{drawing.task} {drawing.record.provenance.source}", []).append(drawing.target)
+    return [groups[name] for name in sorted(groups)]
+
+
+def codec_part(workspace: Workspace) -> None:
+    """Reconstruction of all images, inputs and targets alike."""
+    plan, seed = workspace.recipe.codec, workspace.recipe.seed
+    variant = variant_named(workspace.recipe.variant)
+    examples = load_examples(workspace.data, "train", preprocessing_of(variant))
+    groups = image_groups(examples)
+    sizes = np.sqrt([len(set(group)) for group in groups])  # small real packs are seen more often than their size
+    torch.manual_seed(seed)
+    codec = new_codec(variant, plan).to(workspace.device).train()
+    adversary = PatchDiscriminator().to(workspace.device) if plan.adversarial_start >= 0 else None
+    weights = LossWeights(adversarial_start=max(0, plan.adversarial_start), texture=plan.texture)
+
+    def compute(step: int) -> tuple[torch.Tensor, dict[str, float]]:
+        rng = np.random.default_rng([seed, 3, step])
+        chosen = rng.choice(len(groups), plan.batch, p=sizes / sizes.sum())
+        indices = [groups[g][int(rng.integers(len(groups[g])))] for g in chosen]
+        batch = from_uint8(torch.from_numpy(examples.squares(indices))).to(workspace.device)
+        generator = torch.Generator(workspace.device).manual_seed(step)
+        with torch.autocast(workspace.device, torch.bfloat16):
+            loss, figures = codec_step(codec, adversary, batch, weights, step, generator)
+        figures.pop("loss")
+        return loss, figures
+
+    modules = {"codec": codec} if adversary is None else {"codec": codec, "adversary": adversary}
+    parameters = {f"{name}.{key}": p for name, m in modules.items() for key, p in m.named_parameters()}
+    buffers = {f"{name}.{key}": b for name, m in modules.items() for key, b in m.named_buffers()}
+    run_steps(
+        workspace.part("codec"), plan, [(parameters, plan.learning_rate)], compute, seed=seed, buffers=buffers,
+        checkpoint_seconds=workspace.recipe.checkpoint_seconds, device=workspace.device,
+    )  # fmt: skip
+    workspace.keep("codec", codec.state_dict())
+    workspace.finish("codec")
+
+
+def codes_part(workspace: Workspace) -> None:
+    """VQ indices of every target image, train and validation, by file name: int16 (rows * columns)."""
+    codec = trained_codec(workspace)
+    preprocessing = preprocessing_of(variant_named(workspace.recipe.variant))
+    codes: dict[str, torch.Tensor] = {}
+    for split in ("train", "validation"):
+        examples = load_examples(workspace.data, split, preprocessing)  # type: ignore[arg-type]
+        targets = sorted({drawing.target for drawing in examples.drawings})
+        for start in range(0, len(targets), 64):
+            chunk = targets[start : start + 64]
+            batch = from_uint8(torch.from_numpy(examples.squares(chunk))).to(workspace.device)
+            for index, grid in zip(chunk, codec.encode(batch).cpu(), strict=True):
+                codes[examples.names[index]] = grid.flatten().to(torch.int16)
+    save_whole(workspace.part("codes") / "trained.safetensors", codes)
+    workspace.finish("codes", images=len(codes))
+
+
+def codes_by_index(workspace: Workspace, examples: Examples) -> dict[int, np.ndarray]:
+    """Codes of the targets of loaded examples: image index -> int64 (rows * columns)."""
+    by_name = workspace.trained("codes")
+    return {
+        drawing.target: by_name[examples.names[drawing.target]].numpy().astype(np.int64)
+        for drawing in examples.drawings
+    }
