@@ -77,11 +77,13 @@ def test_another_kind_of_file_named_png_is_named(tmp_path, content, found):
     assert found in fault(path).found
 
 
-def test_every_sample_cut_in_half_is_refused(tmp_path):
+def test_every_sample_cut_in_half_is_refused_without_a_word_on_the_terminal(tmp_path, capfd):
     for path in write_samples(tmp_path).values():
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])
         fault(path)
+    told = capfd.readouterr()
+    assert (told.out, told.err) == ("", "")
 
 
 def test_compressed_volumes_cut_behind_the_wanted_slice_are_refused(tmp_path):

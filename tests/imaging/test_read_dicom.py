@@ -100,7 +100,7 @@ def test_padding_is_dark(tmp_path):
 
 def lookup_table(first: int, entries: np.ndarray) -> Sequence:
     return item(
-        LUTDescriptor=[len(entries), first, 16], LUTData=entries.astype(np.uint16).tolist(), ModalityLUTType="US"
+        LUTDescriptor=[len(entries), first, 16], LUTData=entries.astype(np.uint16).tobytes(), ModalityLUTType="US"
     )
 
 
@@ -166,7 +166,7 @@ def test_colour(tmp_path):
 
 def test_ybr_is_turned_into_rgb(tmp_path):
     ybr = np.full((8, 8, 3), 128, np.uint8)
-    ybr[:4, :, 0], ybr[:4, :, 2] = 76, 255  # red in BT.601, PS3.3 C.7.6.3.1.2
+    ybr[:4] = (76, 85, 255)  # red in BT.601, PS3.3 C.7.6.3.1.2
     image = read_image(write_dicom(tmp_path / "ybr.dcm", ybr, PhotometricInterpretation="YBR_FULL"))
     np.testing.assert_allclose(image.pixels[0, 0], [1, 0, 0], atol=0.02)
 

@@ -32,8 +32,7 @@ def image_or_fault(content: bytes, slice_index: int | None = None) -> None:
         path.write_bytes(content)
         try:
             image = read_image(path, slice_index)
-        except ImageError as fault:
-            assert "\n" not in str(fault)
+        except ImageError:
             return
     assert image.pixels.dtype == np.float32
     assert np.isfinite(image.pixels).all()

@@ -1,9 +1,15 @@
 """PNG, JPEG and TIFF: every mode lands on the grey or colour it shows."""
 
+import struct
+import subprocess
+import sys
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from PIL import Image as Pillow
 
+from healthgpt.errors import ImageError
 from healthgpt.imaging.read import read_image
 
 GREY = (np.arange(12 * 10).reshape(12, 10) * 2).astype(np.uint8)
@@ -97,3 +103,34 @@ def test_pages_of_a_tiff(tmp_path):
     np.testing.assert_array_equal(np.rint(first.pixels * 255), GREY)
     np.testing.assert_array_equal(np.rint(last.pixels * 255), np.roll(GREY, 2))
     assert last.notes["page"] == "page 2 of 0..2"
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_deflate", "packbits", "group4", "jpeg"])
+def test_compressed_tiff_never_writes_to_the_terminal(tmp_path, capfd, compression):
+    picture = Pillow.fromarray(GREY)
+    picture = picture.convert("1") if compression == "group4" else picture
+    path = tmp_path / "x.tif"
+    picture.save(path, compression=compression)
+    whole = path.read_bytes()
+    assert read_image(path).pixels.shape == GREY.shape
+    for position in range(8, len(whole), 3):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x55]) + whole[position + 1 :])
+        with suppress(ImageError):
+            read_image(path)
+    told = capfd.readouterr()
+    assert (told.out, told.err) == ("", "")
+
+
+def test_what_pillow_logs_stays_off_the_terminal(tmp_path):
+    path = tmp_path / "x.tif"
+    Pillow.fromarray(COLOUR).save(path)
+    content = path.read_bytes()
+    at = content.index(struct.pack("<HHI", 277, 3, 1))  # SamplesPerPixel
+    path.write_bytes(content[: at + 8] + struct.pack("<H", 999) + content[at + 10 :])
+    program = (
+        "import sys\nfrom healthgpt.errors import ImageError\nfrom healthgpt.imaging.read import read_image\n"
+        "try:\n    read_image(sys.argv[1])\nexcept ImageError:\n    print('refused')"
+    )
+    # A process of its own: under pytest every logger has a handler, so the fault would not show.
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("refused\n", "")

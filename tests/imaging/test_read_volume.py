@@ -193,9 +193,9 @@ def test_real_metaimages_equal_simpleitk(data, name):
 
 
 def test_the_liver_is_on_the_left_of_the_picture(data):
-    """An MR of the abdomen stored LPS+ and a CT stored RAS+: the large bright organ must lie on one side in both."""
+    """The patient's right is on the left of the picture, in a CT stored RAS+."""
     pixels = read_image(data / "ct_volumes" / "example_ct_sm.nii.gz").pixels
-    liver = (pixels > 80) & (pixels < 160)
+    liver = (pixels > 40) & (pixels < 80)
     half = pixels.shape[1] // 2
     assert liver[:, :half].sum() > 1.5 * liver[:, half:].sum()
 

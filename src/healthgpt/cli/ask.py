@@ -50,7 +50,6 @@ def ask(
 ) -> None:
     """Ask a question about an image, or one without."""
     path, question = split_words(words)
-    options.check_hardware(device, dtype)
     options.check_slice(path, slice_index)
 
     from healthgpt.imaging.read import read_image

@@ -27,7 +27,6 @@ def chat(
     slice_index: options.Slice = None,
 ) -> None:
     """Talk about an image, one question a line."""
-    options.check_hardware(device, dtype)
     options.check_slice(image_path, slice_index)
 
     from healthgpt.imaging.read import read_image

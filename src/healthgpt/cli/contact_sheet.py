@@ -5,15 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image as Picture
-from PIL import ImageDraw
+from PIL import ImageDraw, ImageFont
 
-TILE = 192
-"""Side of a tile's image, pixels."""
+TILE = 256
+"""Side of a tile's image, pixels: twice the 128 nano draws."""
 MARGIN = 10
-LINE = 13
+LINE = 16
 """Height of a caption line, pixels."""
 CAPTION_LINES = 3
-COLUMN_CHARACTERS = TILE // 6
+FONT_SIZE = 13
+COLUMN_CHARACTERS = TILE // 7
 PAPER, INK = (250, 250, 248), (20, 20, 20)
 
 
@@ -35,6 +36,7 @@ def contact_sheet(rows: Sequence[Sequence[Tile]], footer: str) -> np.ndarray:
         PAPER,
     )
     pen = ImageDraw.Draw(page)
+    font = ImageFont.load_default(FONT_SIZE)
     for number, row in enumerate(rows):
         top = MARGIN + number * row_height
         for place, tile in enumerate(row):
@@ -42,8 +44,8 @@ def contact_sheet(rows: Sequence[Sequence[Tile]], footer: str) -> np.ndarray:
             picture = Picture.fromarray(tile.pixels).convert("RGB").resize((TILE, TILE), Picture.Resampling.NEAREST)
             page.paste(picture, (left, top))
             for line_number, line in enumerate(_wrapped(tile.caption)):
-                pen.text((left, top + TILE + 2 + line_number * LINE), line, fill=INK)
-    pen.text((MARGIN, page.height - LINE - MARGIN // 2), footer, fill=INK)
+                pen.text((left, top + TILE + 2 + line_number * LINE), line, fill=INK, font=font)
+    pen.text((MARGIN, page.height - LINE - MARGIN // 2), footer, fill=INK, font=font)
     return np.asarray(page)
 
 

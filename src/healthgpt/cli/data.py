@@ -42,7 +42,7 @@ def build(
     pairs: Annotated[int, typer.Option("--pairs", min=0, help="Pairs of each generation task.")] = 100,
     split: Annotated[str, typer.Option("--split", help=f"Seeds of the cases: {', '.join(SPLITS)}.")] = "train",
     packs: Annotated[
-        Path | None, typer.Option("--packs", help="Folder of real packs; every one found there joins in.")
+        Path | None, typer.Option("--packs", help="Folder of real packs; every one with images joins in.")
     ] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes to use.")] = 1,
 ) -> None:
@@ -56,13 +56,13 @@ def build(
 
     from healthgpt.data.build import build as build_folder
     from healthgpt.data.build import plan_jobs
-    from healthgpt.sources.catalog import present
+    from healthgpt.sources.catalog import SOURCES, present
 
     jobs = plan_jobs(
         dict.fromkeys(MODALITIES, cases),
         dict.fromkeys(GENERATION_TASKS, pairs),
         split,  # type: ignore[arg-type]
-        present(packs) if packs is not None else (),
+        [name for name in present(packs) if SOURCES[name].samples is not None] if packs is not None else (),
     )
     _make_folder(folder)
     with Progress(console=Console(stderr=True)) as bar:

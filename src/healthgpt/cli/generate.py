@@ -15,7 +15,7 @@ def generate(
     input_path: Annotated[
         str | None, typer.Argument(metavar="INPUT", help="The image to work from; none for report-to-cxr.")
     ] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Where to write the PNG.")] = ...,  # type: ignore[assignment]
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write the PNG.")] = ...,  # type: ignore[assignment]
     text: Annotated[str | None, typer.Option("--text", help="The report to draw, for report-to-cxr.")] = None,
     model: options.Model = "nano",
     json: options.Json = False,
@@ -27,14 +27,13 @@ def generate(
     dtype: options.Dtype = "auto",
     slice_index: options.Slice = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Draw even when the image is of another modality than the task's.")
+        bool, typer.Option("--force", help="Draw even when the model was not trained for the task.")
     ] = False,
 ) -> None:
     """Draw an image from an image or a report."""
     from healthgpt.request import Request, drawing_task
 
     Request(drawing_task(task), input_path, text)
-    options.check_hardware(device, dtype)
     options.check_slice(input_path, slice_index)
 
     from healthgpt.imaging.read import read_image

@@ -20,7 +20,8 @@ from healthgpt.tasks import GENERATION_TASKS
 
 FIRST_SEED = SEED_RANGES["test"].start
 INDEX = "samples.json"
-QUESTION_KINDS = ("modality", "region", "presence", "side", "count", "size", "comparison")
+QUESTION_KINDS = ("modality", "presence", "side", "count", "size", "comparison", "region")
+"""The order of an image's questions: the most telling first."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +58,16 @@ def make_samples(folder: Path, seed: int = FIRST_SEED) -> int:
     Raises ``OutputError`` if a file cannot be written.
     """
     images, drawings = [], []
-    for modality, make_case in CASE_MAKERS.items():
-        case = make_case(seed)
+    for number, (modality, make_case) in enumerate(CASE_MAKERS.items()):
+        case = make_case(seed + number)  # one seed would show CT and MRI of one body
         file = f"{modality}.png"
         _write(folder / file, case.image)
         images.append(SampleImage(file, modality, _one_question_a_kind(case)))
-    for task in GENERATION_TASKS:
-        pair = make_pair(task, seed)
-        source = None if pair.input is None else f"{task}-input.png"
-        if source is not None:
+    for number, task in enumerate(GENERATION_TASKS):
+        pair = make_pair(task, seed + number)
+        source = None
+        if pair.input is not None:
+            source = f"{task}-input.png"
             _write(folder / source, pair.input)
         reference = f"{task}-reference.png"
         _write(folder / reference, pair.target)
@@ -99,9 +101,9 @@ def read_samples(folder: Path) -> tuple[list[SampleImage], list[SampleDrawing]]:
 def _one_question_a_kind(case: Case) -> tuple[SampleQuestion, ...]:
     chosen = []
     for kind in QUESTION_KINDS:
-        question = next((one for one in case.questions if one.kind == kind), None)
-        if question is not None:
-            chosen.append(SampleQuestion(question.instruction, question.answer))
+        asked = sorted((one for one in case.questions if one.kind == kind), key=lambda one: len(one.options))
+        if asked:  # the open form first, where there is one
+            chosen.append(SampleQuestion(asked[0].instruction, asked[0].answer))
     return tuple(chosen)
 
 

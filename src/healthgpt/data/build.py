@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PillowImage
 
+from healthgpt.errors import DataError
 from healthgpt.phantoms import chest_xray, ct, fundus, microscopy, mri, oct, ultrasound
 from healthgpt.phantoms.case import SEED_RANGES, Case
 from healthgpt.phantoms.pairs import make_pair
@@ -101,7 +102,10 @@ def job_samples(job: Job, size: int, packs: Path | None) -> Iterator[Sample]:
     if job.kind == "pack":
         if packs is None:
             raise ValueError("a pack job needs the packs' folder")
-        yield from SOURCES[job.name].samples(packs)
+        samples = SOURCES[job.name].samples
+        if samples is None:
+            raise DataError(f"pack '{job.name}' has no images", next_step="name it under data.text_packs")
+        yield from samples(packs)
         return
     start = SEED_RANGES[job.split].start + job.first
     for seed in range(start, start + job.count):

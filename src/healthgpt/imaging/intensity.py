@@ -27,8 +27,8 @@ def to_display(image: Image, window: Window | None = None) -> np.ndarray:
     if not np.isfinite(pixels).all():
         raise ValueError("pixels to display must be finite; images from read_image are")
     if image.units == "display":
-        low, high = 0.0, 1.0
-    elif image.units == "hounsfield":
+        return np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    if image.units == "hounsfield":
         low, high = _ends(window or image.window or WINDOWS[DEFAULT_WINDOW])
     elif window is not None:
         low, high = _ends(window)

@@ -60,7 +60,12 @@ def metaimage_layout(path: Path) -> VolumeLayout:
     if compressed:
         declared = int(fields.get("CompressedDataSize", "0"))
         if data_path.stat().st_size < offset + declared:
-            raise _malformed(path, f"{data_path.stat().st_size:,} bytes", f"{offset + declared:,}, as declared")
+            raise ImageError(
+                f"{path} is truncated",
+                found=f"{data_path.stat().st_size:,} bytes",
+                allowed=f"{offset + declared:,} bytes, as its header declares",
+                next_step="copy or download the file again",
+            )
     elif data_path != path and (skip := int(fields.get("HeaderSize", "0"))):
         offset = data_path.stat().st_size - _voxel_bytes(shape, dtype, fields) if skip < 0 else skip
     return VolumeLayout(

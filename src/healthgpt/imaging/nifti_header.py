@@ -3,6 +3,7 @@
 import io
 from math import prod
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from nibabel.freesurfer.mghformat import MGHHeader
@@ -72,7 +73,7 @@ def mgh_layout(path: Path) -> VolumeLayout:
     )  # fmt: skip
 
 
-def _compression(path: Path):
+def _compression(path: Path) -> Literal["none", "whole"]:
     with path.open("rb") as stream:
         return "whole" if stream.read(2) == b"\x1f\x8b" else "none"
 

@@ -188,7 +188,8 @@ def _with_picture(image: Image) -> Image:
         pixels = pixels[..., 0]
     first = pixels.reshape(-1, *pixels.shape[2:])[0]
     if (pixels == first).all():
-        raise _no_picture(image, where, f"the same value, {np.round(first, 4).tolist()}, in every pixel")
+        value = " ".join(f"{channel:g}" for channel in np.atleast_1d(first))
+        raise _no_picture(image, where, f"the same value, {value}, in every pixel")
     return replace(image, pixels=np.ascontiguousarray(pixels, dtype=np.float32))
 
 

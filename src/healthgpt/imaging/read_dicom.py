@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 from pydicom.filereader import read_file_meta_info
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, get_decoder, pixel_array
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from healthgpt.errors import ImageError
 from healthgpt.imaging.codestream import declared_size
@@ -74,7 +74,9 @@ def read_dicom(path: Path, slice_index: int | None) -> Image:
         notes["frame"] = f"frame {frame} of 0..{frames - 1}"
     if "MOSAIC" in (header.get("ImageType") or []):
         notes["mosaic"] = "a Siemens mosaic: many slices tiled in one picture"
-    stored = pixel_array(dataset, index=frame)
+    # The Rust decoder of RLE panics on damaged data, past any handler and onto the terminal; pydicom's own raises.
+    plugin = "pydicom" if dataset.file_meta.TransferSyntaxUID == RLELossless else ""
+    stored = pixel_array(dataset, index=frame, decoding_plugin=plugin)
     tag = str(header.get("Modality", ""))
     if tag:
         notes["dicom_modality"] = tag
@@ -140,9 +142,9 @@ def _check_has_pixels(path: Path, dataset: Dataset) -> None:
     if not any(dataset.get(keyword) for keyword in _PIXEL_KEYWORDS):
         raise ImageError(
             f"{path} is a DICOM file without pixel data",
-            found="a header only",
+            found="no pixel data element that is whole",
             allowed="image objects (with Rows, Columns and pixel data)",
-            next_step="fetch the file again with its pixels",
+            next_step="copy or fetch the file again: it may have been cut short",
         )
 
 

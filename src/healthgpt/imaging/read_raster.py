@@ -4,11 +4,17 @@ Eight-bit pictures are ``display`` units in [0, 1]. Deeper grey (16-bit PNG, 32-
 ``arbitrary``: such files usually hold raw detector values in a wider container, and say nothing of their range.
 """
 
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from PIL import ImageOps
 from PIL.Image import Image as PillowImage
+from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
@@ -16,8 +22,12 @@ from PIL.TiffImagePlugin import TiffImageFile
 from healthgpt.imaging.image import Image, Units
 from healthgpt.imaging.limits import check_declared_size, chosen_index
 
+# Pillow logs some faults it also raises; without any handler Python would print them to the terminal.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
 _TIFF_PHOTOMETRIC = 262
 _WHITE_IS_ZERO = 0
+_TERMINAL = Lock()
 _DEEP_GREY_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 
 
@@ -47,12 +57,13 @@ def read_tiff(path: Path, slice_index: int | None) -> Image:
     return image
 
 
-def _read(picture: PillowImage, path: Path, slice_index: int | None) -> Image:
+def _read(picture: ImageFile, path: Path, slice_index: int | None) -> Image:
     """``picture`` is opened, not yet decoded: its size is what the header declares."""
     check_declared_size(path, picture.height, picture.width)
     chosen_index(path, slice_index, count=1, default=0)
-    picture.load()
     notes: dict[str, str] = {}
+    with _libtiff_silenced() if picture.tile and picture.tile[0][0] == "libtiff" else nullcontext():
+        picture.load()
     upright = ImageOps.exif_transpose(picture)
     if upright.size != picture.size or picture.getexif().get(0x0112, 1) != 1:
         notes["orientation"] = "turned upright by the EXIF orientation tag"
@@ -63,6 +74,23 @@ def _read(picture: PillowImage, path: Path, slice_index: int | None) -> Image:
         pixels = pixels.min() + pixels.max() - pixels
         notes["photometric"] = "white-is-zero, inverted"
     return Image(pixels, units, source=str(path), notes=notes)
+
+
+@contextmanager
+def _libtiff_silenced() -> Iterator[None]:
+    """Keep what libtiff prints about a bad file off the terminal; the fault itself still reaches Pillow.
+
+    libtiff is C code that writes to file descriptor 2, and Pillow offers no other way to quiet it. The descriptor
+    is the whole process's, so one thread at a time turns it away, and only while such a file is decoded.
+    """
+    with _TERMINAL, open(os.devnull, "wb") as nowhere:
+        terminal = os.dup(2)
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
 
 
 def _pixels(picture: PillowImage, notes: dict[str, str]) -> tuple[np.ndarray, Units]:

@@ -29,7 +29,7 @@ class Inflated:
         pieces: list[bytes] = []
         while count > 0:
             if self._inflate.eof:
-                following = self._inflate.unused_data + self._waiting
+                following = self._inflate.unused_data
                 following += self._stream.read(len(_GZIP_MAGIC)) if len(following) < len(_GZIP_MAGIC) else b""
                 if not following.startswith(_GZIP_MAGIC):
                     break

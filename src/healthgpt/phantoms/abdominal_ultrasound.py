@@ -80,7 +80,7 @@ def build_kidney(rng: np.random.Generator, probe: Probe, size: int) -> tuple[Tis
     stones = int(rng.choice([0, 1, 2], p=[0.5, 0.25, 0.25]))
     for offset in _spread(rng, stones, 0.48 * half_long, 0.11 * width):
         place = _back(offset, 0.42 * half_short, angle)
-        _stone(tissue, x, z, (centre[0] + place[0], centre[1] + place[1]), width * float(rng.uniform(0.028, 0.038)))
+        _stone(tissue, x, z, (centre[0] + place[0], centre[1] + place[1]), width * float(rng.uniform(0.031, 0.039)))
     _abdominal_wall(rng, tissue, x, z, shape, size, depth)
     return tissue, {"hydronephrosis": hydronephrosis, "stone_count": stones, "brighter": brighter, **cyst}
 
@@ -119,7 +119,17 @@ def _stone(tissue: Tissue, x: np.ndarray, z: np.ndarray, centre: tuple[float, fl
     tissue.excess_db_per_mm += below(0.9 * radius - distance, 1.0) * 40.0 / radius
 
 
-def _gallbladder(rng, tissue, x, z, centre, length, angle, stones, width) -> None:
+def _gallbladder(
+    rng: np.random.Generator,
+    tissue: Tissue,
+    x: np.ndarray,
+    z: np.ndarray,
+    centre: tuple[float, float],
+    length: float,
+    angle: float,
+    stones: int,
+    width: float,
+) -> None:
     """A pear of bile: anechoic, bright-walled, stones lying on its far wall."""
     along, across = _turned(x - centre[0], z - centre[1], angle)
     reach = along / (length / 2)
@@ -129,14 +139,16 @@ def _gallbladder(rng, tissue, x, z, centre, length, angle, stones, width) -> Non
     rim = (radius - 1) * half_short
     tissue.paint(below(-rim, 1.2), -75.0, -0.3)
     tissue.mirror(rim - 0.6, 0.8, rng.uniform(0.2, 0.5))
-    stone_radius = width * rng.uniform(0.026, 0.033)
+    stone_radius = width * rng.uniform(0.030, 0.036)
     for offset in _spread(rng, stones, 0.36 * length, 0.095 * width):
         floor = half_short * float(np.sqrt(1 - min((2 * offset / length) ** 2, 0.9))) - 0.8 * stone_radius
         place = _back(offset, floor, angle)
         _stone(tissue, x, z, (centre[0] + place[0], centre[1] + place[1]), stone_radius)
 
 
-def _liver_lesion(rng, tissue, x, z, width, depth, side) -> str:
+def _liver_lesion(
+    rng: np.random.Generator, tissue: Tissue, x: np.ndarray, z: np.ndarray, width: float, depth: float, side: int
+) -> str:
     """None, a bright (haemangioma) or a dark (solid) round lesion, in the half without the gallbladder."""
     kind = ("none", "none", "bright", "dark")[rng.integers(4)]
     if kind != "none":
@@ -148,7 +160,15 @@ def _liver_lesion(rng, tissue, x, z, width, depth, side) -> str:
     return kind
 
 
-def _vessels(rng, tissue, x, z, width, depth, keep_out) -> None:
+def _vessels(
+    rng: np.random.Generator,
+    tissue: Tissue,
+    x: np.ndarray,
+    z: np.ndarray,
+    width: float,
+    depth: float,
+    keep_out: tuple[float, float, float],
+) -> None:
     """Hepatic veins (dark) and portal branches (dark with bright walls), thin, clear of the gallbladder."""
     for _ in range(int(rng.integers(2, 6))):
         centre = (rng.uniform(-0.36, 0.36) * width, rng.uniform(0.25, 0.8) * depth)
@@ -162,7 +182,7 @@ def _vessels(rng, tissue, x, z, width, depth, keep_out) -> None:
             tissue.mirror(rim, 0.7, 0.12)
 
 
-def _diaphragm(rng, tissue, x, z, depth) -> None:
+def _diaphragm(rng: np.random.Generator, tissue: Tissue, x: np.ndarray, z: np.ndarray, depth: float) -> None:
     """A bright arc far down, dim mirror image of the liver behind it."""
     bow = rng.uniform(0.5, 1.2) / depth
     distance = z - depth * rng.uniform(0.86, 0.95) + bow * (x - rng.uniform(-0.2, 0.2) * depth) ** 2 * 0.5
@@ -170,7 +190,15 @@ def _diaphragm(rng, tissue, x, z, depth) -> None:
     tissue.mirror(distance, 1.2, rng.uniform(0.15, 0.5))
 
 
-def _abdominal_wall(rng, tissue, x, z, shape, size, depth) -> None:
+def _abdominal_wall(
+    rng: np.random.Generator,
+    tissue: Tissue,
+    x: np.ndarray,
+    z: np.ndarray,
+    shape: tuple[int, int],
+    size: int,
+    depth: float,
+) -> None:
     """Skin, fat and muscle in the near field: bright and dark stripes parallel to the array."""
     wall = depth * rng.uniform(0.07, 0.14)
     stripes = smooth_noise(rng, shape, (size * 0.014, size * 0.25))
@@ -179,7 +207,15 @@ def _abdominal_wall(rng, tissue, x, z, shape, size, depth) -> None:
     tissue.mirror(z - 1.0, 1.0, rng.uniform(0.3, 0.7))
 
 
-def _pyramids(rng, tissue, along, across, half_long, half_short, cortex) -> None:
+def _pyramids(
+    rng: np.random.Generator,
+    tissue: Tissue,
+    along: np.ndarray,
+    across: np.ndarray,
+    half_long: float,
+    half_short: float,
+    cortex: float,
+) -> None:
     """Medullary pyramids: darker triangles round the sinus."""
     angle = np.arctan2(across / half_short, along / half_long)
     radius = np.hypot(along / half_long, across / half_short)
@@ -187,7 +223,17 @@ def _pyramids(rng, tissue, along, across, half_long, half_short, cortex) -> None
     tissue.echo_db -= rng.uniform(2, 5) * petals * below(0.16 - np.abs(radius - 0.68), 0.08)
 
 
-def _renal_cyst(rng, tissue, x, z, centre, angle, half_long, half_short, width) -> dict[str, Any]:
+def _renal_cyst(
+    rng: np.random.Generator,
+    tissue: Tissue,
+    x: np.ndarray,
+    z: np.ndarray,
+    centre: tuple[float, float],
+    angle: float,
+    half_long: float,
+    half_short: float,
+    width: float,
+) -> dict[str, Any]:
     """With even odds a cyst on the outer (upper) cortex, in the left or right half of the picture."""
     if rng.random() < 0.5:
         return {"cyst": False, "cyst_side": "none", "cyst_size": "none"}

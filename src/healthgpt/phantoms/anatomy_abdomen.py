@@ -1,8 +1,8 @@
 """The axial upper abdomen: liver, spleen, kidneys, stomach, bowel, spine, and lesions with known truth.
 
-Liver lesions measure 17-32 mm. Kidney findings: a stone (13-17 mm) in the collecting system or a cyst
+Kidney findings: a stone (13-17 mm) in the collecting system or a cyst
 (24-36 mm) on the kidney's edge. Kidneys differ by a factor of 1.6 in width and height, or not at all.
-Lesion sizes: small 17-20 mm, large 27-34 mm.
+Liver lesion sizes: small 19-22 mm, large 29-36 mm.
 """
 
 from typing import Any
@@ -12,13 +12,13 @@ import numpy as np
 from healthgpt.phantoms.slice_canvas import SliceCanvas, smooth_field
 from healthgpt.phantoms.tissues import Tissue
 
-LESION_DIAMETER_MM = {"small": (17.0, 20.0), "large": (27.0, 34.0)}
+LESION_DIAMETER_MM = {"small": (19.0, 22.0), "large": (29.0, 36.0)}
 
 
 def draw_abdomen(rng: np.random.Generator, size: int) -> tuple[SliceCanvas, dict[str, Any]]:
     """An abdominal slice of ``size`` pixels: its canvas and its findings."""
     half_width = rng.uniform(145, 190)
-    half_depth = half_width * rng.uniform(0.64, 0.8)
+    half_depth = half_width * rng.uniform(0.7, 0.88)
     spacing = 2 * half_width / (size * rng.uniform(0.84, 0.97))
     canvas = SliceCanvas(rng, size, spacing, tilt_degrees=5.0, warp_mm=4.0)
     fat = rng.uniform(6, 30)
@@ -34,10 +34,11 @@ def draw_abdomen(rng: np.random.Generator, size: int) -> tuple[SliceCanvas, dict
     _draw_back(rng, canvas, b, half_depth, fat)
     _draw_bowel(rng, canvas, inside, a, b)
     _draw_stomach(rng, canvas, depth > wall + 3, a, b)
-    larger, kidneys = _draw_kidneys(rng, canvas, a, b)
     liver = _draw_liver(rng, canvas, depth > wall + 2, a, b)
+    larger, kidneys = _draw_kidneys(rng, canvas, a, b)
     canvas.paint(
-        canvas.ellipse((0.8 * a, 0.18 * b), (0.15 * a, 0.36 * b), rng.uniform(-5, 15)) & (depth > wall + 3), Tissue.SPLEEN
+        canvas.ellipse((0.8 * a, 0.18 * b), (0.15 * a, 0.36 * b), rng.uniform(-5, 15)) & (depth > wall + 3),
+        Tissue.SPLEEN,
     )
     truth: dict[str, Any] = {"larger_kidney": larger}
     truth.update(_draw_kidney_finding(rng, canvas, kidneys))
@@ -45,9 +46,7 @@ def draw_abdomen(rng: np.random.Generator, size: int) -> tuple[SliceCanvas, dict
     return canvas, truth
 
 
-def _draw_ribs(
-    rng: np.random.Generator, canvas: SliceCanvas, depth: np.ndarray, at: float, half_width: float
-) -> None:
+def _draw_ribs(rng: np.random.Generator, canvas: SliceCanvas, depth: np.ndarray, at: float, half_width: float) -> None:
     around = np.arctan2(canvas.v, canvas.u)
     arcs = np.sin(around * np.float32(rng.integers(12, 17)) + np.float32(rng.uniform(0, 6))) > rng.uniform(0.6, 0.9)
     arcs &= (np.abs(canvas.u) > 0.4 * half_width) & (np.abs(depth - np.float32(at)) < 3.2)
@@ -118,16 +117,10 @@ def _draw_kidneys(
 def _draw_liver(rng: np.random.Generator, canvas: SliceCanvas, inside: np.ndarray, a: float, b: float) -> np.ndarray:
     right = canvas.ellipse((-0.56 * a, -0.16 * b), (rng.uniform(0.42, 0.5) * a, 0.66 * b), rng.uniform(0, 14))
     left = canvas.ellipse((-0.12 * a, -0.56 * b), (rng.uniform(0.28, 0.5) * a, rng.uniform(0.2, 0.3) * b), -8)
-    liver = inside & (right | left) & (canvas.labels != Tissue.KIDNEY) & (canvas.labels != Tissue.MARROW)
+    liver = inside & (right | left) & (canvas.labels != Tissue.MARROW)
     canvas.paint(liver, Tissue.LIVER)
     branches = np.abs(smooth_field(rng, canvas.samples, 8))
     canvas.paint(liver & (branches < 0.06) & (smooth_field(rng, canvas.samples, 9) > 0.5), Tissue.VESSEL)
-    if rng.random() < 0.5:
-        gallbladder = (-0.3 * a, -0.28 * b)
-        canvas.paint(canvas.ellipse(gallbladder, (11, 17), 30), Tissue.BOWEL)
-        canvas.paint(canvas.ellipse(gallbladder, (9, 15), 30), Tissue.FLUID)
-        # The gallbladder lies in the liver but is not a place for a lesion.
-        liver &= ~canvas.ellipse(gallbladder, (14, 20), 30)
     return liver
 
 
@@ -154,11 +147,10 @@ def _draw_liver_lesions(rng: np.random.Generator, canvas: SliceCanvas, liver: np
     wanted = int(rng.integers(4))
     drawn: list[dict[str, Any]] = []
     taken: list[tuple[float, float, float]] = []
-    # Vessels are kept free, but the lesion may sit anywhere else in the liver.
     for _ in range(wanted):
         bin_name = str(rng.choice(["small", "large"])) if wanted == 1 else "small"
         diameter = float(rng.uniform(*LESION_DIAMETER_MM[bin_name]))
-        centre = canvas.place(rng, liver, diameter / 2 + 1, taken)
+        centre = canvas.place(rng, liver, diameter / 2 + 3, taken)
         if centre is None:
             break
         taken.append((*centre, diameter / 2))

@@ -19,7 +19,7 @@ EFFUSION_HEIGHT_MM = {"small": (25.0, 38.0), "large": (62.0, 85.0)}
 def draw_chest(rng: np.random.Generator, size: int) -> tuple[SliceCanvas, dict[str, Any]]:
     """A chest slice of ``size`` pixels: its canvas and its findings."""
     half_width = rng.uniform(150, 195)
-    half_depth = half_width * rng.uniform(0.62, 0.74)
+    half_depth = half_width * rng.uniform(0.66, 0.8)
     spacing = 2 * half_width / (size * rng.uniform(0.84, 0.97))
     canvas = SliceCanvas(rng, size, spacing, tilt_degrees=5.0, warp_mm=4.0)
     u, v = canvas.u, canvas.v
@@ -33,7 +33,7 @@ def draw_chest(rng: np.random.Generator, size: int) -> tuple[SliceCanvas, dict[s
     inside = depth > wall
     inner_width, inner_depth = half_width - wall, half_depth - wall
     canvas.paint(inside, Tissue.LUNG)
-    canvas.paint(inside & (smooth_field(rng, canvas.samples, 44) > 2.25), Tissue.VESSEL)
+    canvas.paint(inside & (smooth_field(rng, canvas.samples, 56) > 2.3), Tissue.VESSEL)
     middle = rng.uniform(0.12, 0.17) * inner_width
     spread = np.float32(middle) * (1 + np.float32(0.5) * (np.abs(v) / np.float32(inner_depth)) ** 2)
     mediastinum = inside & (np.abs(u - 4) < spread)

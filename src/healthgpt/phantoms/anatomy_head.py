@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from healthgpt.phantoms.slice_canvas import SliceCanvas, smooth_field
+from healthgpt.phantoms.slice_canvas import SUPERSAMPLING, SliceCanvas, smooth_field
 from healthgpt.phantoms.tissues import Tissue
 
 LESION_DIAMETER_MM = {"small": (12.0, 18.0), "medium": (22.0, 30.0), "large": (36.0, 46.0)}
@@ -57,14 +57,29 @@ def draw_head(rng: np.random.Generator, size: int) -> tuple[SliceCanvas, dict[st
     brain = depth > np.float32(skull.fluid)
     _draw_cortex(rng, canvas, skull, depth, brain, level)
     truth: dict[str, Any] = {
-        "level": level, "ventricles_enlarged": None, "ventricle_size": None, "larger_ventricle": None,
+        "level": level,
+        "ventricles_enlarged": None,
+        "ventricle_size": None,
+        "larger_ventricle": None,
     }
     if level == "ventricles":
         truth.update(_draw_ventricles(rng, canvas, skull, brain))
     elif level == "base":
         brain = _draw_base(rng, canvas, skull, depth, brain)
+    ventricles = [_ventricle(canvas, skull, sign) for sign in (1, -1)] if level == "ventricles" else []
     truth.update(_draw_lesions(rng, canvas, brain, level))
+    for open_before, sign in zip(ventricles, (1, -1), strict=False):
+        # Where a lesion covers a ventricle its size can no longer be told.
+        if _ventricle(canvas, skull, sign) < 0.93 * open_before:
+            truth["larger_ventricle"] = None
     return canvas, truth
+
+
+def _ventricle(canvas: SliceCanvas, skull: _Skull, sign: int) -> int:
+    """Samples of fluid in the middle of one half of the brain."""
+    across = canvas.u * np.float32(sign / skull.brain_width)
+    down = np.abs(canvas.v) * np.float32(1 / skull.brain_length)
+    return int(((across > 0) & (across < 0.55) & (down < 0.6) & (canvas.labels == Tissue.CSF)).sum())
 
 
 def _draw_scalp_and_skull(rng: np.random.Generator, canvas: SliceCanvas, skull: _Skull, depth: np.ndarray) -> None:
@@ -85,16 +100,19 @@ def _draw_cortex(
 ) -> None:
     """White matter under a grey ribbon folded along sulci: radial clefts of varying depth, bent by noise."""
     u, v = canvas.u, canvas.v
-    bend = smooth_field(rng, canvas.samples, 9)
+    bend = smooth_field(rng, canvas.samples, 11)
     reach = smooth_field(rng, canvas.samples, 7)
     below = depth - np.float32(skull.fluid)
     around = np.arctan2(v * np.float32(skull.half_width / skull.half_length), u)
-    clefts = int(rng.integers(11, 17))
+    clefts = int(rng.integers(9, 14))
     mean_radius = 0.5 * (skull.brain_width + skull.brain_length)
     # Distance (mm) sideways to the nearest cleft; the noise bends and breaks the regular spacing.
-    phase = around * np.float32(clefts) + np.float32(1.5) * bend + np.float32(rng.uniform(0, 6))
-    phase += np.float32(0.06) * below * reach
-    sideways = np.abs(np.arcsin(np.sin(phase))) * np.float32(mean_radius * 0.85 / clefts)
+    phase = around * np.float32(clefts) + np.float32(2.1) * bend + np.float32(rng.uniform(0, 6))
+    phase += np.float32(0.05) * below * reach
+    # Over the phase's own slope, so that clefts keep their width however much they bend.
+    down, across = np.gradient(phase, np.float32(canvas.spacing_mm / SUPERSAMPLING))
+    slope = np.clip(np.sqrt(down**2 + across**2), 0.3 * clefts / mean_radius, 3 * clefts / mean_radius)
+    sideways = np.abs(np.arcsin(np.sin(phase))) / slope
     beyond = np.maximum(below - (np.float32(13 if level != "convexity" else 18) + np.float32(6.5) * reach), 0)
     distance = np.sqrt(sideways**2 + beyond**2)
     distance = np.minimum(distance, np.maximum(below, 0))
@@ -112,9 +130,7 @@ def _draw_cortex(
     canvas.paint(brain & (middle < np.float32(0.9)) & (below < np.float32(0.55 * mean_radius)), Tissue.FALX)
 
 
-def _draw_ventricles(
-    rng: np.random.Generator, canvas: SliceCanvas, skull: _Skull, brain: np.ndarray
-) -> dict[str, Any]:
+def _draw_ventricles(rng: np.random.Generator, canvas: SliceCanvas, skull: _Skull, brain: np.ndarray) -> dict[str, Any]:
     """Lateral ventricles, third ventricle, caudate, lentiform nucleus, thalamus and insula."""
     a, b = skull.brain_width, skull.brain_length
     enlarged = bool(rng.random() < 0.5)
@@ -126,6 +142,7 @@ def _draw_ventricles(
         "right": scale * {"right": 1.3, "left": 0.7, "equal": 1.0}[larger],
     }
     drift = rng.uniform(-0.05, 0.05)
+    calcified = rng.random() < 0.4  # the choroid plexus
     for sign, side in ((1, "left"), (-1, "right")):
         ventricle = widths[side]
         thick = 0.055 * ventricle
@@ -135,7 +152,9 @@ def _draw_ventricles(
             (Tissue.GREY_MATTER, (0.17, 0.09), (0.13, 0.15), 20),
         ):
             canvas.paint(
-                canvas.ellipse((sign * centre[0] * a, (centre[1] + drift) * b), (half[0] * a, half[1] * b), sign * turn),
+                canvas.ellipse(
+                    (sign * centre[0] * a, (centre[1] + drift) * b), (half[0] * a, half[1] * b), sign * turn
+                ),
                 tissue,
             )
         insula = np.abs(canvas.ellipse_radius((sign * 0.3 * a, (drift - 0.04) * b), (0.37 * a, 0.4 * b)) - 1)
@@ -143,19 +162,23 @@ def _draw_ventricles(
         canvas.paint(outer & (insula < 0.24), Tissue.GREY_MATTER)
         canvas.paint(outer & (insula < 0.07), Tissue.CSF)
         frontal = canvas.ellipse(
-            (sign * (0.035 + 1.1 * thick) * a, (drift - 0.27) * b), (thick * a, (0.13 + 0.025 * ventricle) * b), sign * 16
+            (sign * (0.035 + 1.1 * thick) * a, (drift - 0.27) * b),
+            (thick * a, (0.13 + 0.025 * ventricle) * b),
+            sign * 16,
         )
         body = canvas.ellipse(
-            (sign * (0.26 + 0.3 * thick) * a, (drift + 0.3) * b), (1.15 * thick * a, (0.15 + 0.03 * ventricle) * b),
+            (sign * (0.26 + 0.3 * thick) * a, (drift + 0.3) * b),
+            (1.15 * thick * a, (0.15 + 0.03 * ventricle) * b),
             -sign * 24,
         )
         canvas.paint((frontal | body) & brain & (canvas.u * sign > 0.9), Tissue.CSF)
-        if rng.random() < 0.4:  # a calcified choroid plexus
+        if calcified:
             canvas.paint(canvas.ellipse((sign * 0.27 * a, (drift + 0.32) * b), (1.8, 2.4)), Tissue.CORTICAL_BONE)
     third = 0.018 * (1.6 if enlarged else 1.0) * rng.uniform(0.8, 1.3)
     canvas.paint(canvas.ellipse((0, (drift + 0.06) * b), (third * a, 0.13 * b)), Tissue.CSF)
     return {
-        "ventricles_enlarged": enlarged, "ventricle_size": "enlarged" if enlarged else "normal",
+        "ventricles_enlarged": enlarged,
+        "ventricle_size": "enlarged" if enlarged else "normal",
         "larger_ventricle": larger,
     }
 
@@ -166,7 +189,8 @@ def _draw_base(
     """Orbits and nose in front, temporal lobes, petrous ridges, brain stem and cerebellum; returns the brain."""
     a, b = skull.half_width, skull.half_length
     inside = depth > 2.0
-    face = inside & (canvas.v < np.float32(-0.36 * b) + np.float32(0.1 * b) * np.cos(canvas.u * np.float32(3.1 / a)))
+    behind = canvas.v - np.float32(-0.36 * b) - np.float32(0.1 * b) * np.cos(canvas.u * np.float32(3.1 / a))
+    face = inside & (behind < 0)
     canvas.paint(face & (depth > 5), Tissue.FAT)
     for sign in (1, -1):
         canvas.paint(canvas.ellipse((sign * 0.44 * a, -0.55 * b), (0.33 * a, 0.26 * b)) & face, Tissue.CORTICAL_BONE)
@@ -175,11 +199,14 @@ def _draw_base(
         canvas.paint(canvas.ellipse((sign * 0.46 * a, -0.68 * b), (11.0, 11.0)) & inside, Tissue.VITREOUS)
         for turn in (8, 32):  # rectus muscles and the optic nerve between them
             canvas.paint(
-                canvas.ellipse((sign * (0.3 + 0.008 * turn) * a, -0.5 * b), (2.0, 12.0), sign * turn) & face, Tissue.MUSCLE
+                canvas.ellipse((sign * (0.3 + 0.008 * turn) * a, -0.5 * b), (2.0, 12.0), sign * turn) & face,
+                Tissue.MUSCLE,
             )
     canvas.paint(canvas.ellipse((0, -0.62 * b), (0.17 * a, 0.3 * b)) & inside, Tissue.CORTICAL_BONE)
     canvas.paint(canvas.ellipse((0, -0.62 * b), (0.13 * a, 0.26 * b)) & inside, Tissue.AIR)
     canvas.paint((np.abs(canvas.u) < 1.2) & face, Tissue.CORTICAL_BONE)
+    # The sphenoid wings close the skull between the orbits and the temporal lobes.
+    canvas.paint((np.abs(behind) < 2.2) & (depth > skull.scalp), Tissue.CORTICAL_BONE)
     posterior = canvas.ellipse((0, 0.42 * b), (0.62 * a, 0.44 * b)) & brain
     canvas.paint(posterior, Tissue.GREY_MATTER)
     folia = np.sin(canvas.ellipse_radius((0, 0.1 * b), (0.62 * a, 0.62 * b)) * np.float32(14) + canvas.u * 0.02)
@@ -217,9 +244,7 @@ def _draw_lesions(rng: np.random.Generator, canvas: SliceCanvas, brain: np.ndarr
         _draw_lesion(canvas, kind, centre, diameter / 2, brain, ripple)
         row, column = canvas.pixel_of(centre)
         side = "left" if centre[0] > 0 else "right"
-        drawn.append(
-            {"row": row, "column": column, "diameter_mm": round(diameter, 1), "size": bin_name, "side": side}
-        )
+        drawn.append({"row": row, "column": column, "diameter_mm": round(diameter, 1), "size": bin_name, "side": side})
     if not drawn:
         kind = "none"
     sides = {lesion["side"] for lesion in drawn}
@@ -249,11 +274,9 @@ def _draw_lesion(
         canvas.paint(same_half & (wavy < radius), Tissue.INFARCT)
         return
     spread = radius * (1.2 if kind == "haemorrhage" else 1.4) + 1.5
-    canvas.paint(
-        same_half & spared & (wavy * (1 + np.float32(0.12) * ripple) < spread), Tissue.OEDEMA
-    )
+    canvas.paint(same_half & spared & (wavy * (1 + np.float32(0.12) * ripple) < spread), Tissue.OEDEMA)
     if kind == "haemorrhage":
         canvas.paint(same_half & (wavy < radius), Tissue.HAEMORRHAGE)
         return
     canvas.paint(same_half & (wavy < radius), Tissue.TUMOUR_RIM)
-    canvas.paint(same_half & (wavy < max(0.66 * radius, radius - 6)), Tissue.NECROSIS)
+    canvas.paint(same_half & (wavy < max(0.6 * radius, radius - 6)), Tissue.NECROSIS)

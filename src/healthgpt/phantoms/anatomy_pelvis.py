@@ -1,7 +1,7 @@
 """The axial pelvis: bladder, hip or iliac bones, sacrum, muscles, rectum, and lesions with known truth.
 
 Bladder widths: small 40-48 mm, medium 62-72 mm, large 92-108 mm (a femoral head measures 46 mm).
-Bladder tumours measure 16-20 mm and sit on the wall; a lytic bone lesion measures 18-24 mm.
+Bladder tumours measure 16-20 mm and sit on the wall; a lytic bone lesion measures 17-22 mm.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ BLADDER_WIDTH_MM = {"small": (40.0, 48.0), "medium": (62.0, 72.0), "large": (92.
 def draw_pelvis(rng: np.random.Generator, size: int) -> tuple[SliceCanvas, dict[str, Any]]:
     """A pelvic slice of ``size`` pixels: its canvas and its findings."""
     half_width = rng.uniform(160, 195)
-    half_depth = half_width * rng.uniform(0.56, 0.66)
+    half_depth = half_width * rng.uniform(0.6, 0.72)
     spacing = 2 * half_width / (size * rng.uniform(0.84, 0.97))
     canvas = SliceCanvas(rng, size, spacing, tilt_degrees=5.0, warp_mm=4.0)
     fat = rng.uniform(8, 26)
@@ -48,9 +48,7 @@ def _bone(
     canvas.paint(canvas.ellipse(centre, (half[0] - shell, half[1] - shell), turn), Tissue.MARROW)
 
 
-def _draw_hips(
-    rng: np.random.Generator, canvas: SliceCanvas, a: float, b: float
-) -> dict[str, tuple[float, float]]:
+def _draw_hips(rng: np.random.Generator, canvas: SliceCanvas, a: float, b: float) -> dict[str, tuple[float, float]]:
     """Femoral heads in their sockets, trochanters, pubis in front, coccyx behind; returns the heads' centres."""
     radius = rng.uniform(22, 24)
     heads = {}
@@ -71,16 +69,14 @@ def _draw_hips(
     return heads
 
 
-def _draw_iliac(
-    rng: np.random.Generator, canvas: SliceCanvas, a: float, b: float
-) -> dict[str, tuple[float, float]]:
+def _draw_iliac(rng: np.random.Generator, canvas: SliceCanvas, a: float, b: float) -> dict[str, tuple[float, float]]:
     """Iliac wings and sacrum; returns the wings' centres."""
     wings = {}
     for sign, side in ((1, "left"), (-1, "right")):
         turn = -sign * rng.uniform(22, 34)
         centre = (sign * 0.56 * a, 0.1 * b)
         wings[side] = centre
-        _bone(canvas, centre, (9.5, 0.52 * b), turn)
+        _bone(canvas, centre, (13.0, 0.52 * b), turn)
         canvas.paint(canvas.ellipse((centre[0] - sign * 20, -0.25 * b), (16, 22), turn), Tissue.MUSCLE)
     _bone(canvas, (0, 0.44 * b), (0.28 * a, 0.16 * b))
     canvas.paint(canvas.ellipse((0, 0.56 * b), (9, 5)), Tissue.CSF)
@@ -89,9 +85,7 @@ def _draw_iliac(
     return wings
 
 
-def _draw_bowel(
-    rng: np.random.Generator, canvas: SliceCanvas, cavity: np.ndarray, b: float, level: str
-) -> None:
+def _draw_bowel(rng: np.random.Generator, canvas: SliceCanvas, cavity: np.ndarray, b: float, level: str) -> None:
     loops = smooth_field(rng, canvas.samples, 20)
     canvas.paint(cavity & (canvas.v < -0.1 * b) & (loops > rng.uniform(0.0, 0.6)), Tissue.BOWEL)
     canvas.paint(cavity & (canvas.v < -0.2 * b) & (loops > rng.uniform(1.0, 1.5)), Tissue.AIR)
@@ -130,8 +124,8 @@ def _draw_bone_lesion(
     if rng.random() < 0.5:
         return {"bone_lesion": False, "bone_lesion_side": "none"}
     side = str(rng.choice(["left", "right"]))
-    half = rng.uniform(9, 12)
+    half = rng.uniform(8.5, 11)
     u, v = bones[side]
-    centre = (u + rng.uniform(-5, 5), v + rng.uniform(-5, 5))
+    centre = (u + rng.uniform(-2, 2), v + rng.uniform(-5, 5))
     canvas.paint(canvas.ellipse(centre, (half, half)), Tissue.LYTIC_LESION)
     return {"bone_lesion": True, "bone_lesion_side": side}

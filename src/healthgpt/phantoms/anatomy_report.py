@@ -12,8 +12,7 @@ def write_report(rng: np.random.Generator, scan: str, truth: dict[str, Any]) -> 
     findings = _BY_REGION[truth["region"]](truth)
     opening = _choose(
         rng,
-        (f"{scan} of the {truth['region']}.", f"Axial {scan} of the {truth['region']}.",
-         f"This is a {truth['region']} {scan}."),
+        (f"{scan} of the {truth['region']}.", f"Axial {scan} of the {truth['region']}.", f"{scan}, {truth['region']}."),
     )
     # Sentences hold related findings; their order is free.
     order = rng.permutation(len(findings))
@@ -45,11 +44,14 @@ def _head(truth: dict[str, Any]) -> list[str]:
         lesion = f"{_NUMBER_WORDS[count]} {plural} {where}"
     if truth["level"] != "ventricles":
         return [lesion]
+    width = "enlarged ventricles" if truth["ventricles_enlarged"] else "ventricles of normal size"
+    if truth["larger_ventricle"] is None:
+        return [lesion, width]
     compared = {
-        "equal": "are equal in size", "left": "differ, the left one being larger",
+        "equal": "are equal in size",
+        "left": "differ, the left one being larger",
         "right": "differ, the right one being larger",
     }[truth["larger_ventricle"]]
-    width = "enlarged ventricles" if truth["ventricles_enlarged"] else "ventricles of normal size"
     return [lesion, f"{width}; the lateral ventricles {compared}"]
 
 

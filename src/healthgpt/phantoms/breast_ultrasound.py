@@ -6,7 +6,7 @@ import numpy as np
 
 from healthgpt.phantoms.sonography import Probe, Tissue, beam_positions, below, picture_position, smooth_noise
 
-SIZE_BINS = {"small": (0.10, 0.14), "medium": (0.20, 0.25), "large": (0.33, 0.42)}
+SIZE_BINS = {"small": (0.12, 0.155), "medium": (0.215, 0.26), "large": (0.33, 0.41)}
 """Longest diameter of a lesion as a fraction of the picture's width; the gaps keep the words exact."""
 
 LESION_KINDS = ("cyst", "benign mass", "malignant mass")
@@ -65,7 +65,9 @@ def build(rng: np.random.Generator, probe: Probe, size: int) -> tuple[Tissue, di
     }
 
 
-def _paint_fat(rng, tissue, shape, size, fat_end, level) -> None:
+def _paint_fat(
+    rng: np.random.Generator, tissue: Tissue, shape: tuple[int, int], size: int, fat_end: float, level: np.ndarray
+) -> None:
     """Hypoechoic lobules parted by thin bright Cooper's ligaments: zero crossings of a smooth field."""
     base = rng.uniform(-25, -19)
     tissue.echo_db[:] = base + 1.2 * smooth_noise(rng, shape, (size * 0.03, size * 0.03))
@@ -77,19 +79,36 @@ def _paint_fat(rng, tissue, shape, size, fat_end, level) -> None:
         tissue.specular += np.exp(-0.5 * (lobules / slope) ** 2) * strength * visible
 
 
-def _paint_gland(rng, tissue, shape, size, level, fat_end, gland_end) -> None:
+def _paint_gland(
+    rng: np.random.Generator,
+    tissue: Tissue,
+    shape: tuple[int, int],
+    size: int,
+    level: np.ndarray,
+    fat_end: float,
+    gland_end: float,
+) -> None:
     """Hyperechoic fibroglandular tissue with dark ducts and bright streaks along the surface."""
     ragged = 0.6 * smooth_noise(rng, shape, (size * 0.06, size * 0.06))
     cover = below(level + ragged - fat_end, 0.8) * below(gland_end - level, 0.8)
-    streaks = smooth_noise(rng, shape, (size * rng.uniform(0.012, 0.025), size * rng.uniform(0.05, 0.12)))
+    coarse = rng.uniform(0.010, 0.022)
+    streaks = smooth_noise(rng, shape, (size * coarse, size * coarse * rng.uniform(2.0, 5.0)))
     patches = smooth_noise(rng, shape, (size * 0.09, size * 0.07))
     ducts = np.clip(smooth_noise(rng, shape, (size * 0.022, size * 0.03)) - rng.uniform(0.9, 1.8), 0, 1)
-    echo = rng.uniform(-15, -10) + 3.0 * streaks + 1.5 * patches - 14.0 * ducts
+    echo = rng.uniform(-15, -10) + rng.uniform(2.0, 4.5) * streaks + 1.5 * patches - 14.0 * ducts
     tissue.paint(cover, echo, rng.uniform(0.0, 0.3))
     tissue.mirror(level + ragged - fat_end, 0.3, rng.uniform(0.1, 0.35))
 
 
-def _paint_muscle(rng, tissue, shape, size, level, gland_end, muscle_end) -> None:
+def _paint_muscle(
+    rng: np.random.Generator,
+    tissue: Tissue,
+    shape: tuple[int, int],
+    size: int,
+    level: np.ndarray,
+    gland_end: float,
+    muscle_end: float,
+) -> None:
     """The pectoral muscle: dark, striated along its length, between bright fasciae."""
     striae = smooth_noise(rng, shape, (size * 0.016, size * 0.14))
     tissue.paint(below(level - gland_end, 0.6), rng.uniform(-34, -28) + 4.5 * striae, rng.uniform(0.1, 0.35))
@@ -98,7 +117,9 @@ def _paint_muscle(rng, tissue, shape, size, level, gland_end, muscle_end) -> Non
         tissue.mirror(level - boundary, 0.3, rng.uniform(0.15, 0.5) * broken)
 
 
-def _paint_chest_wall(rng, tissue, level, x, muscle_end, depth) -> bool:
+def _paint_chest_wall(
+    rng: np.random.Generator, tissue: Tissue, level: np.ndarray, x: np.ndarray, muscle_end: float, depth: float
+) -> bool:
     """Dim reverberation; with even odds ribs before it: bright fronts with shadow. True where there are ribs."""
     tissue.paint(below(level - muscle_end, 0.6), rng.uniform(-42, -34), 0.15)
     ribs = bool(rng.random() < 0.5)
@@ -112,7 +133,7 @@ def _paint_chest_wall(rng, tissue, level, x, muscle_end, depth) -> bool:
     return ribs
 
 
-def _poor_contact(rng, tissue, x, probe) -> str:
+def _poor_contact(rng: np.random.Generator, tissue: Tissue, x: np.ndarray, probe: Probe) -> str:
     """With even odds, beams lost at one edge of the array: ``left``, ``right`` or ``none``."""
     if rng.random() < 0.5:
         return "none"
@@ -134,7 +155,7 @@ def _place_lesions(rng: np.random.Generator, probe: Probe, count: int) -> list[d
         size_bin = bins[order[index]]
         kind = LESION_KINDS[rng.choice(3, p=[0.3, 0.2, 0.5])]
         longest = rng.uniform(*SIZE_BINS[size_bin]) * width
-        ratio = rng.uniform(0.62, 0.8)
+        ratio = rng.uniform(0.68, 0.84)
         taller = kind == "malignant mass"
         half_x, half_z = (ratio * longest / 2, longest / 2) if taller else (longest / 2, ratio * longest / 2)
         inner, outer = max(half_x * 0.35, 0.06 * width), max(0.82 * probe.half_width - half_x, 0.1 * width)
@@ -143,13 +164,21 @@ def _place_lesions(rng: np.random.Generator, probe: Probe, count: int) -> list[d
         top = 0.10 * probe.depth_mm + half_z
         lesions.append({
             "kind": kind, "size": size_bin, "x": half * rng.uniform(inner, max(inner, outer)),
-            "z": rng.uniform(top, max(top, 0.62 * probe.depth_mm - half_z * 0.3)),
+            "z": rng.uniform(top, max(top, 0.62 * probe.depth_mm - half_z)),
             "half_x": half_x, "half_z": half_z,
         })  # fmt: skip
     return lesions
 
 
-def _paint_lesion(rng, tissue, lesion, x, z, shape, size) -> None:
+def _paint_lesion(
+    rng: np.random.Generator,
+    tissue: Tissue,
+    lesion: dict[str, Any],
+    x: np.ndarray,
+    z: np.ndarray,
+    shape: tuple[int, int],
+    size: int,
+) -> None:
     """Cyst: anechoic, sharp. Benign: dark grey, oval. Malignant: irregular, spiculated, attenuating."""
     across, down = x - lesion["x"], z - lesion["z"]
     angle = np.arctan2(down, across)

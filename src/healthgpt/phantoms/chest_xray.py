@@ -6,7 +6,7 @@ Every finding is drawn independently and balanced; lesions keep clear of what wo
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -78,7 +78,7 @@ def draw_anatomy(rng: np.random.Generator, portable: bool) -> Anatomy:
         rib_spacing=rng.uniform(23, 29),
         rib_slope=rng.uniform(26, 44),
         rib_phase=rng.uniform(0, 1),
-        rib_density=rng.uniform(0.55, 1.15),
+        rib_density=rng.uniform(0.45, 0.95),
         breasts=rng.uniform(15, 45) if rng.random() < 0.4 else 0.0,
         bubble=rng.uniform(14, 30) if rng.random() < 0.5 else 0.0,
         shoulders=apex + rng.uniform(-38, -8),
@@ -121,11 +121,11 @@ def draw_disease(rng: np.random.Generator, anatomy: Anatomy) -> Disease:
         consolidation_density=float(rng.uniform(0.45, 0.7)),
     )
     nodules = _draw_nodules(rng, anatomy, disease, int(rng.integers(0, 4)))
-    return Disease(**{**disease.__dict__, "nodules": nodules})
+    return replace(disease, nodules=nodules)
 
 
 def _draw_nodules(rng: np.random.Generator, anatomy: Anatomy, disease: Disease, count: int) -> tuple[Nodule, ...]:
-    """``count`` nodules of 9 to 14 mm radius in aerated lung, apart from each other and from other disease."""
+    """``count`` nodules of 11 to 15 mm radius in aerated lung, apart from each other and from other disease."""
     nodules: list[Nodule] = []
     heart_left = disease.heart_left_share * disease.cardiothoracic_ratio * 2.0 * anatomy.half_width
     heart_right = disease.cardiothoracic_ratio * 2.0 * anatomy.half_width - heart_left
@@ -134,7 +134,7 @@ def _draw_nodules(rng: np.random.Generator, anatomy: Anatomy, disease: Disease, 
             break
         side = str(rng.choice(("left", "right")))
         sign = SIDES[side]
-        radius = float(rng.uniform(9.5, 14))
+        radius = float(rng.uniform(11, 15))
         inset = disease.pneumothorax_depth if disease.pneumothorax == side else 0.0
         bottom = anatomy.dome(sign) - radius - 8.0
         if disease.has_effusion(side):
@@ -151,7 +151,7 @@ def _draw_nodules(rng: np.random.Generator, anatomy: Anatomy, disease: Disease, 
             cx, cy = consolidation_centre(anatomy, disease)
             if np.hypot(x - cx, y - cy) < 1.25 * disease.consolidation_radius + radius + 4.0:
                 continue
-        if all(np.hypot(x - other.x, y - other.y) > radius + other.radius + 12.0 for other in nodules):
+        if all(np.hypot(x - other.x, y - other.y) > radius + other.radius + 14.0 for other in nodules):
             nodules.append(Nodule(side, x, y, radius))
     return tuple(nodules)
 
@@ -202,14 +202,14 @@ def show(signal: np.ndarray, exposure: Exposure, wires: np.ndarray, reference: n
 def _wires(rng: np.random.Generator, size: int, portable: bool) -> np.ndarray:
     """Monitoring leads and catheters as thin bright curves: present on most bedside films."""
     film = np.zeros((size, size), np.float32)
-    for _ in range(int(rng.integers(0, 3)) if portable else 0):
-        points = rng.uniform(0.05, 0.95, (4, 2)) * size
+    for _ in range(int(rng.integers(0, 3)) if portable and rng.random() < 0.6 else 0):
+        points = np.linspace(rng.uniform(-0.1, 1.1, 2), rng.uniform(0.2, 0.8, 2), 4) * size
+        points[1:3] += rng.normal(0, 0.12 * size, (2, 2))
         t = np.linspace(0, 1, 3 * size)[:, None]
-        curve = sum(
-            weight * t**k * (1 - t) ** (3 - k) * points[k] for k, weight in enumerate((1.0, 3.0, 3.0, 1.0))
-        )
-        rows, columns = np.clip(np.asarray(curve), 0, size - 1).astype(int).T
-        film[rows, columns] = rng.uniform(0.12, 0.4)
+        curve = sum(weight * t**k * (1 - t) ** (3 - k) * points[k] for k, weight in enumerate((1.0, 3.0, 3.0, 1.0)))
+        rows, columns = np.asarray(curve).astype(int).T
+        inside = (rows >= 0) & (rows < size) & (columns >= 0) & (columns < size)
+        film[rows[inside], columns[inside]] = rng.uniform(0.12, 0.4)
     return ndimage.gaussian_filter(film, 0.5 * size / 128.0) if film.any() else film
 
 

@@ -112,7 +112,7 @@ def _question(
 
 
 def ask(truth: Mapping[str, Any], rng: np.random.Generator) -> tuple[Question, ...]:
-    """Eight to eleven questions on one film.
+    """Seven to ten questions on one film.
 
     Presence, side, count and comparison are balanced by how cases are drawn. Size: a heart is
     ``enlarged`` above a cardiothoracic ratio of 0.5, else ``normal``; an effusion is ``small`` up to
@@ -123,7 +123,7 @@ def ask(truth: Mapping[str, Any], rng: np.random.Generator) -> tuple[Question, .
         _question(rng, _MODALITY, "x-ray", "modality", ("x-ray", "ct", "mri", "ultrasound", "oct", "microscopy")),
         _question(rng, _REGION, "chest", "region", ("chest", "head", "abdomen", "knee", "eye", "pelvis")),
     ]
-    for name in rng.permutation(list(_PRESENCE))[:3]:
+    for name in rng.permutation(list(_PRESENCE))[:2]:
         present = truth[name] not in (False, "none")
         questions.append(_question(rng, _PRESENCE[str(name)], _yes_no(present), "presence", yes_no))
     lung = str(rng.choice(("left", "right")))

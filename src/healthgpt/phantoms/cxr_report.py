@@ -121,14 +121,14 @@ def _clauses(text: str) -> list[str]:
     any_disease = re.compile("|".join(_DISEASES.values()))
     clauses = []
     for sentence in re.split(r"[.;:\n]+", text):
-        pieces = re.split(r",|\band\b|\bor\b|\bbut\b|\bwith\b(?!out)", sentence)
+        pieces = re.split(r",|\band\b|\bor\b|\bbut\b|\bwith\b|(?=\bwithout\b)", sentence)
         denied, held = False, ""
         for piece in pieces:
             held = f"{held} {piece}".strip()
             if not any_disease.search(held):
                 continue
             own = bool(_NEGATION.search(held))
-            positive = bool(re.search(r"\b(is|are|there|has|shows|seen|enlarged)\b", held)) and not own
+            positive = bool(re.search(r"\b(there (?:is|are)|has|shows|enlarged)\b", held)) and not own
             denied = own or (denied and not positive)
             clauses.append(held if own or not denied else f"no {held}")
             held = ""

@@ -58,7 +58,9 @@ def _draw_findings(rng: np.random.Generator) -> dict[str, Any]:
         "exudate_half": None,
         "cotton_wool": False,
     }
-    truth["cup_to_disc"] = round(float(rng.uniform(0.62, 0.8) if truth["cup"] == "large" else rng.uniform(0.25, 0.42)), 2)
+    truth["cup_to_disc"] = round(
+        float(rng.uniform(0.62, 0.8) if truth["cup"] == "large" else rng.uniform(0.25, 0.42)), 2
+    )
     if truth["retinopathy"]:
         truth["haemorrhages"] = int(rng.choice(4, p=[0.1, 0.3, 0.3, 0.3]))
         truth["exudates"] = bool(truth["haemorrhages"] == 0 or rng.random() < 0.667)
@@ -92,8 +94,8 @@ def make_case(seed: int, size: int = 128) -> Case:
     # melanin and choroid: broad mottling, in some eyes a tigroid pattern of choroidal vessels
     melanin = rng.uniform(0.45, 1.25) * (1 + 0.07 * smooth_field(rng, size, 6) + 0.03 * smooth_field(rng, size, 26))
     if rng.random() < 0.25:
-        stripes = np.sin(smooth_field(rng, size, 5) * 3.0 + (columns + rows * rng.uniform(-1, 1)) * 0.33 / unit)
-        melanin = melanin + rng.uniform(0.05, 0.16) * stripes
+        network = 1 - 2 * np.minimum(np.abs(smooth_field(rng, size, 13)), 1)
+        melanin = melanin - rng.uniform(0.06, 0.2) * network
     to_fovea = np.hypot(rows - fovea[0], columns - fovea[1]) / radius
     fovea_depth = rng.uniform(0.25, 0.75)
     pit = np.exp(-((to_fovea / rng.uniform(0.11, 0.17)) ** 2))
@@ -168,7 +170,10 @@ def _lesions(
     if not truth["retinopathy"]:
         return lesion_blood, exudate, wool
     taken = [[*disc, disc_radius + 7 * unit], [*fovea, 0.24 * radius]]
-    bounds = ((centre[0] - 0.8 * radius, centre[1] - 0.85 * radius), (centre[0] + 0.8 * radius, centre[1] + 0.85 * radius))
+    bounds = (
+        (centre[0] - 0.8 * radius, centre[1] - 0.85 * radius),
+        (centre[0] + 0.8 * radius, centre[1] + 0.85 * radius),
+    )
 
     def in_field(row: float, column: float) -> bool:
         rise = abs(row - centre[0])
@@ -197,15 +202,18 @@ def _lesions(
     def on_bare_retina(row: float, column: float) -> bool:
         return in_field(row, column) and crowded[int(row), int(column)] < 0.1
 
-    blots = apart(
-        rng, truth["haemorrhages"], 13 * unit, *bounds, np.array(taken), allowed=on_bare_retina, attempts=200
-    )
+    blots = apart(rng, truth["haemorrhages"], 13 * unit, *bounds, np.array(taken), allowed=on_bare_retina, attempts=200)
     truth["haemorrhages"] = len(blots)
     truth["retinopathy"] = bool(len(blots) or truth["exudates"] or truth["cotton_wool"])
     axes = unit * rng.uniform(2.6, 4.3, (len(blots), 1)) * np.array([1.0, 0.85])
     stamp(
-        lesion_blood, blots, axes, rng.uniform(0, np.pi, len(blots)), rng.uniform(1.0, 1.6, len(blots)),
-        edge_px=1.4 * unit, wobble=rng.normal(0, 0.07, (len(blots), 2)),
+        lesion_blood,
+        blots,
+        axes,
+        rng.uniform(0, np.pi, len(blots)),
+        rng.uniform(1.0, 1.6, len(blots)),
+        edge_px=1.4 * unit,
+        wobble=rng.normal(0, 0.07, (len(blots), 2)),
     )
     dots = apart(rng, int(rng.integers(0, 4)), 6 * unit, *bounds, np.array(taken), allowed=on_bare_retina)
     stamp(lesion_blood, dots, np.full((len(dots), 2), 0.8 * unit), np.zeros(len(dots)), np.full(len(dots), 0.6))
@@ -226,7 +234,7 @@ def _photograph(
     flash = centre + rng.normal(0, 0.14, 2) * radius
     falloff = np.hypot(rows - flash[0], columns - flash[1]) / radius
     light = 1.0 / (1.0 + rng.uniform(0.1, 0.55) * falloff**2) ** 2
-    balance = np.array([rng.uniform(0.85, 1.15), rng.uniform(0.72, 0.98), rng.uniform(0.2, 1.0)], np.float32)
+    balance = np.array([rng.uniform(0.85, 1.15), rng.uniform(0.7, 0.93), rng.uniform(0.2, 1.0)], np.float32)
     if rng.random() < 0.1:  # a few cameras give a pink image
         balance = np.array([1.25, 0.72, 0.85], np.float32)
     tone = retina[disc_mask < 0.01].mean(axis=0)

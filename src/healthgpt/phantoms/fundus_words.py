@@ -23,37 +23,112 @@ def questions(rng: np.random.Generator, truth: dict[str, Any]) -> tuple[Question
         return diseased or rng.random() < share
 
     asked = [
-        ask(rng, "modality", ("What kind of image is this?", "Which imaging modality is shown?",
-                              "How was this image made?"), "fundus photograph", _MODALITIES),
-        ask(rng, "region", ("Which part of the body is shown?", "What does the image show?",
-                            "Which body region is this?"), "retina", _REGIONS),
-        ask(rng, "side", ("Is this the left or the right eye?", "Which eye is this?",
-                          "Which side does this eye belong to?"), truth["eye"], ("left", "right")),
-        ask(rng, "size", ("Is the optic cup small or large?", "How large is the cup of the optic disc?",
-                          "Is the cup-to-disc ratio small or large?"), truth["cup"], ("small", "large")),
-        ask(rng, "presence", ("Is there diabetic retinopathy?", "Are there signs of retinopathy?",
-                              "Does this eye have retinopathy?"), yes_no(diseased), YES_NO),
+        ask(
+            rng,
+            "modality",
+            ("What kind of image is this?", "Which imaging modality is shown?", "How was this image made?"),
+            "fundus photograph",
+            _MODALITIES,
+        ),
+        ask(
+            rng,
+            "region",
+            ("Which part of the body is shown?", "What does the image show?", "Which body region is this?"),
+            "retina",
+            _REGIONS,
+        ),
+        ask(
+            rng,
+            "side",
+            ("Is this the left or the right eye?", "Which eye is this?", "Which side does this eye belong to?"),
+            truth["eye"],
+            ("left", "right"),
+        ),
+        ask(
+            rng,
+            "size",
+            (
+                "Is the optic cup small or large?",
+                "How large is the cup of the optic disc?",
+                "Is the cup-to-disc ratio small or large?",
+            ),
+            truth["cup"],
+            ("small", "large"),
+        ),
+        ask(
+            rng,
+            "presence",
+            ("Is there diabetic retinopathy?", "Are there signs of retinopathy?", "Does this eye have retinopathy?"),
+            yes_no(diseased),
+            YES_NO,
+        ),
     ]
     if rng.random() < 0.5:
-        asked.append(ask(rng, "comparison", (
-            "Is the optic cup wider than half of the disc?", "Is the cup more than half as wide as the disc?",
-            "Does the cup take up more than half of the disc's width?",
-        ), yes_no(truth["cup"] == "large"), YES_NO))
+        asked.append(
+            ask(
+                rng,
+                "comparison",
+                (
+                    "Is the optic cup wider than half of the disc?",
+                    "Is the cup more than half as wide as the disc?",
+                    "Does the cup take up more than half of the disc's width?",
+                ),
+                yes_no(truth["cup"] == "large"),
+                YES_NO,
+            )
+        )
     if asked_if_healthy(0.2):
-        asked.append(ask(rng, "count", ("How many haemorrhages are there?", "How many blot haemorrhages can be seen?",
-                                        "Count the haemorrhages."), str(truth["haemorrhages"]), ("0", "1", "2", "3")))
+        asked.append(
+            ask(
+                rng,
+                "count",
+                (
+                    "How many haemorrhages are there?",
+                    "How many blot haemorrhages can be seen?",
+                    "Count the haemorrhages.",
+                ),
+                str(truth["haemorrhages"]),
+                ("0", "1", "2", "3"),
+            )
+        )
     if asked_if_healthy(0.4):
-        asked.append(ask(rng, "presence", ("Are there hard exudates?", "Can hard exudates be seen?",
-                                           "Does the retina show hard exudates?"), yes_no(truth["exudates"]), YES_NO))
+        asked.append(
+            ask(
+                rng,
+                "presence",
+                ("Are there hard exudates?", "Can hard exudates be seen?", "Does the retina show hard exudates?"),
+                yes_no(truth["exudates"]),
+                YES_NO,
+            )
+        )
     if asked_if_healthy(0.2):
-        asked.append(ask(rng, "presence", (
-            "Is there a cotton wool spot?", "Can a cotton wool spot be seen?", "Does the retina show a cotton wool spot?",
-        ), yes_no(truth["cotton_wool"]), YES_NO))
+        asked.append(
+            ask(
+                rng,
+                "presence",
+                (
+                    "Is there a cotton wool spot?",
+                    "Can a cotton wool spot be seen?",
+                    "Does the retina show a cotton wool spot?",
+                ),
+                yes_no(truth["cotton_wool"]),
+                YES_NO,
+            )
+        )
     if truth["exudates"]:
-        asked.append(ask(rng, "comparison", (
-            "Are the hard exudates in the upper or the lower half?", "Which half has more hard exudates, upper or lower?",
-            "Do the hard exudates lie in the upper or the lower half?",
-        ), truth["exudate_half"], ("upper", "lower")))
+        asked.append(
+            ask(
+                rng,
+                "comparison",
+                (
+                    "Are the hard exudates in the upper or the lower half?",
+                    "Which half has more hard exudates, upper or lower?",
+                    "Do the hard exudates lie in the upper or the lower half?",
+                ),
+                truth["exudate_half"],
+                ("upper", "lower"),
+            )
+        )
     return tuple(asked)
 
 

@@ -25,7 +25,6 @@ def make_case(seed: int, size: int = 128) -> Case:
     drawn = specimen.draw(rng, size)
     blur = drawn.defocus_px
     clean = gaussian_filter(drawn.light, (blur, blur, 0), truncate=2.5)
-    # lens fall-off and exposure
     clean = np.clip(clean, 0, 1).astype(np.float32)
     noise = rng.standard_normal((size, size, 3), dtype=np.float32) * rng.uniform(0.004, 0.02)
     image = np.clip(clean + noise * np.sqrt(clean), 0, 1).astype(np.float32)

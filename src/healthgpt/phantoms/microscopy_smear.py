@@ -15,22 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from healthgpt.phantoms import stain
-from healthgpt.phantoms.asking import YES_NO, ask, yes_no
-from healthgpt.phantoms.case import Question
+from healthgpt.phantoms import microscopy_smear_words, stain
 from healthgpt.phantoms.soft_shapes import apart, pixel_grid, smooth_field, soft_step, stamp
-from healthgpt.phantoms.specimen import (
-    MODALITIES,
-    MODALITY_PHRASINGS,
-    SPECIMEN_PHRASINGS,
-    SPECIMENS,
-    Specimen,
-)
+from healthgpt.phantoms.specimen import Specimen
 
 RED_CELL_MM = 0.0078
 _NATURAL_PALLOR = 0.38
 """Relative diameter at which Evans & Fung's disc is half-way between its dimple and its rim."""
-COUNTS = ("0", "1", "2", "3")
 
 
 def biconcave(rho: np.ndarray, pallor: float, depth: float) -> np.ndarray:
@@ -55,8 +46,13 @@ def draw(rng: np.random.Generator, size: int) -> Specimen:
     white = _white_cells(rng, truth, size, red_radius)
     taken = white.places
     platelet_places = apart(
-        rng, int(rng.integers(4)), 14 * unit, (6 * unit,) * 2, (size - 7 * unit,) * 2,
-        np.column_stack([taken[:, :2], taken[:, 2] + 5 * unit]), attempts=60,
+        rng,
+        int(rng.integers(4)),
+        14 * unit,
+        (6 * unit,) * 2,
+        (size - 7 * unit,) * 2,
+        np.column_stack([taken[:, :2], taken[:, 2] + 5 * unit]),
+        attempts=60,
     )
     truth["platelets"] = len(platelet_places)
     platelet_taken = np.column_stack([platelet_places, np.full(len(platelet_places), 4.5 * unit + red_radius)])
@@ -66,8 +62,13 @@ def draw(rng: np.random.Generator, size: int) -> Specimen:
     platelets = np.zeros((size, size), np.float32)
     count = len(platelet_places)
     stamp(
-        platelets, platelet_places, unit * rng.uniform(2.7, 3.8, (count, 2)), rng.uniform(0, np.pi, count),
-        rng.uniform(0.28, 0.45, count), edge_px=1.6 * unit, wobble=rng.normal(0, 0.08, (count, 2)),
+        platelets,
+        platelet_places,
+        unit * rng.uniform(2.7, 3.8, (count, 2)),
+        rng.uniform(0, np.pi, count),
+        rng.uniform(0.28, 0.45, count),
+        edge_px=1.6 * unit,
+        wobble=rng.normal(0, 0.08, (count, 2)),
     )
     rows, columns = pixel_grid(size)
     lamp = np.array([0.86, 0.86, 0.83], np.float32) * rng.uniform(0.95, 1.08) * (1 + rng.normal(0, 0.015, 3))
@@ -81,7 +82,11 @@ def draw(rng: np.random.Generator, size: int) -> Specimen:
         ],
     )
     return Specimen(
-        light.astype(np.float32), unit * rng.uniform(0.3, 1.0), truth, _questions(rng, truth), _report(rng, truth),
+        light.astype(np.float32),
+        unit * rng.uniform(0.3, 1.0),
+        truth,
+        microscopy_smear_words.questions(rng, truth),
+        microscopy_smear_words.report(rng, truth),
         round(RED_CELL_MM / (2 * red_radius), 6),
     )
 
@@ -118,7 +123,12 @@ def _white_cells(rng: np.random.Generator, truth: dict[str, Any], size: int, red
     cells = _WhiteCells(size, np.column_stack([centres, np.full(count, radius)]), stain.vary(rng, hue, 0.06))
     axes = radius * rng.uniform(0.93, 1.07, (count, 2))
     stamp(
-        cells.cytoplasm, centres, axes, rng.uniform(0, np.pi, count), np.ones(count), edge_px=1.5,
+        cells.cytoplasm,
+        centres,
+        axes,
+        rng.uniform(0, np.pi, count),
+        np.ones(count),
+        edge_px=1.5,
         wobble=rng.normal(0, 0.02, (count, 2)),
     )
     for centre in centres:
@@ -130,14 +140,23 @@ def _white_cells(rng: np.random.Generator, truth: dict[str, Any], size: int, red
             stamp(cells.nuclei, around, lobe_axes, sweep, rng.uniform(0.85, 1.0, lobes), edge_px=1.8)
             bridges = (around[1:] + around[:-1]) / 2
             stamp(
-                cells.nuclei, bridges, np.full((lobes - 1, 2), radius * 0.17), np.zeros(lobes - 1),
-                np.full(lobes - 1, 0.8), edge_px=2.0,
+                cells.nuclei,
+                bridges,
+                np.full((lobes - 1, 2), radius * 0.17),
+                np.zeros(lobes - 1),
+                np.full(lobes - 1, 0.8),
+                edge_px=2.0,
             )
         else:
             middle = centre + rng.normal(0, 0.05, 2) * radius
             stamp(
-                cells.nuclei, middle[None], radius * rng.uniform(0.72, 0.88, (1, 2)), rng.uniform(0, np.pi, 1),
-                np.ones(1), edge_px=1.8, wobble=rng.normal(0, 0.035, (1, 2)),
+                cells.nuclei,
+                middle[None],
+                radius * rng.uniform(0.72, 0.88, (1, 2)),
+                rng.uniform(0, np.pi, 1),
+                np.ones(1),
+                edge_px=1.8,
+                wobble=rng.normal(0, 0.035, (1, 2)),
             )
     cells.nuclei *= 1 + 0.12 * np.clip(smooth_field(rng, size, 30), -2, 2)  # chromatin clumps
     return cells
@@ -157,8 +176,14 @@ def _red_cells(
         return bool(rng.random() < 1 + lean * np.clip((column / size - 0.5) * 6, -1, 1))
 
     centres = apart(
-        rng, int(crowd * 0.75), radius * rng.uniform(1.4, 2.05), (-0.5 * radius,) * 2, (size + 0.5 * radius,) * 2,
-        taken, attempts=7, allowed=allowed,
+        rng,
+        int(crowd * 0.75),
+        radius * rng.uniform(1.4, 2.05),
+        (-0.5 * radius,) * 2,
+        (size + 0.5 * radius,) * 2,
+        taken,
+        attempts=7,
+        allowed=allowed,
     )
     count = len(centres)
     left = int((centres[:, 1] < size / 2).sum())
@@ -171,68 +196,13 @@ def _red_cells(
     axes = radius * rng.uniform(0.9, 1.1, (count, 1)) * rng.uniform(0.93, 1.07, (count, 2))
     edge = 1.3 / radius
     stamp(
-        red, centres, axes, rng.uniform(0, np.pi, count), rng.uniform(0.85, 1.15, count),
-        profile=lambda rho: biconcave(rho, pallor, depth) * soft_step(rho, edge), wobble=rng.normal(0, 0.025, (count, 2)),
+        red,
+        centres,
+        axes,
+        rng.uniform(0, np.pi, count),
+        rng.uniform(0.85, 1.15, count),
+        profile=lambda rho: biconcave(rho, pallor, depth) * soft_step(rho, edge),
+        wobble=rng.normal(0, 0.025, (count, 2)),
         combine=np.add,
     )
     return np.minimum(red, 1.9)
-
-
-def _questions(rng: np.random.Generator, truth: dict[str, Any]) -> tuple[Question, ...]:
-    """Six to nine exact questions; presence of white cells is asked so that yes and no come out even."""
-    count = truth["white_cells"]
-    asked = [
-        ask(rng, "modality", MODALITY_PHRASINGS, "microscopy", MODALITIES),
-        ask(rng, "region", SPECIMEN_PHRASINGS, "blood smear", SPECIMENS),
-        ask(rng, "count", ("How many white blood cells are there?", "How many white cells can be seen?",
-                           "Count the white blood cells."), str(count), COUNTS),
-        ask(rng, "count", ("How many platelets are there?", "How many platelets can be seen?",
-                           "Count the platelets."), str(truth["platelets"]), COUNTS),
-        ask(rng, "size", ("Is the central pallor of the red cells small or large?",
-                          "How large is the pale centre of the red cells?",
-                          "Do the red cells have a small or a large central pallor?"),
-            truth["pallor"], ("small", "large")),
-    ]
-    if count == 0 or rng.random() < 1 / 3:
-        asked.append(ask(rng, "presence", ("Is there a white blood cell?", "Are there any white cells?",
-                                           "Does the smear show a white blood cell?"), yes_no(count > 0), YES_NO))
-    if count:
-        asked.append(ask(rng, "presence", ("Are the white cells neutrophils with lobed nuclei?",
-                                           "Is the nucleus of the white cells lobed?",
-                                           "Do the white cells have a lobed nucleus?"),
-                         yes_no(truth["nucleus"] == "lobed"), YES_NO))
-    if truth["white_cell_half"]:
-        asked.append(ask(rng, "side", ("Which half of the image holds the white cell?",
-                                       "Is the white blood cell in the left or the right half?",
-                                       "On which side of the image is the white cell?"),
-                         truth["white_cell_half"], ("left", "right")))
-    if truth["red_cell_half"]:
-        asked.append(ask(rng, "comparison", ("Which half has more red cells, left or right?",
-                                             "Are there more red cells in the left or the right half?",
-                                             "In which half are the red cells denser?"),
-                         truth["red_cell_half"], ("left", "right")))
-    return tuple(asked)
-
-
-def _report(rng: np.random.Generator, truth: dict[str, Any]) -> str:
-    """Two or three sentences with every finding."""
-    count, platelets = truth["white_cells"], truth["platelets"]
-    pallor = truth["pallor"]
-    opening = (
-        f"Blood smear; the red cells have a {pallor} central pallor.",
-        f"Smear of blood with red cells of {pallor} central pallor.",
-        f"Blood smear. The central pallor of the red cells is {pallor}.",
-    )
-    plural = "s" if count > 1 else ""
-    if count:
-        where = f" in the {truth['white_cell_half']} half" if truth["white_cell_half"] else ""
-        cells = f"{count} white cell{plural} with {truth['nucleus']} nucle{'i' if count > 1 else 'us'}{where}"
-    else:
-        cells = "no white cells"
-    small = f"{platelets} platelet{'' if platelets == 1 else 's'}" if platelets else "no platelets"
-    findings = (f"There {'is' if count == 1 else 'are'} {cells} and {small}.", f"Seen: {cells}, {small}.",
-                f"{cells[0].upper()}{cells[1:]}; {small}.")
-    sentences = [opening[int(rng.integers(3))], findings[int(rng.integers(3))]]
-    if truth["red_cell_half"]:
-        sentences.append(f"Red cells are denser in the {truth['red_cell_half']} half.")
-    return " ".join(sentences)

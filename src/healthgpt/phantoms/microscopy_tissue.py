@@ -14,21 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from healthgpt.phantoms import stain
-from healthgpt.phantoms.asking import YES_NO, ask, yes_no
-from healthgpt.phantoms.case import Question
+from healthgpt.phantoms import microscopy_tissue_words, stain
 from healthgpt.phantoms.soft_shapes import apart, pixel_grid, smooth_field, soft_step, stamp
-from healthgpt.phantoms.specimen import (
-    MODALITIES,
-    MODALITY_PHRASINGS,
-    SPECIMEN_PHRASINGS,
-    SPECIMENS,
-    Specimen,
-)
+from healthgpt.phantoms.specimen import Specimen
 
 PIXEL_SPACING_MM_AT_128 = 0.001
 SPACINGS = {"low": (28.0, 36.0), "medium": (17.0, 20.0), "high": (11.0, 12.5)}
-COUNTS = ("0", "1", "2", "3")
 
 
 class _Tissue:
@@ -48,7 +39,13 @@ class _Tissue:
         """Stamp nuclei; only centres inside the image count as seen."""
         bumps = self.rng.normal(0, 0.05, (len(centres), 2))
         stamp(
-            self.haematoxylin, centres, radii, angles, darkness, edge_px=edge_px * self.unit, wobble=bumps,
+            self.haematoxylin,
+            centres,
+            radii,
+            angles,
+            darkness,
+            edge_px=edge_px * self.unit,
+            wobble=bumps,
         )
         seen = ((centres >= 0) & (centres < self.size)).all(axis=1)
         self.nuclei.append(centres[seen])
@@ -86,22 +83,29 @@ def draw(rng: np.random.Generator, size: int) -> Specimen:
     lamp = np.array([0.97, 0.95, 0.97], np.float32) * rng.uniform(0.92, 1.0)
     # a thick or overstained section shifts everything together
     strength = rng.uniform(0.85, 1.35)
-    haematoxylin = stain.vary(rng, stain.HAEMATOXYLIN, 0.05)
+    scanned = rng.uniform(0.15, 1.0)
+    blue = (1 - scanned) * stain.HAEMATOXYLIN + scanned * stain.SCANNED_HAEMATOXYLIN
+    red = (1 - scanned) * stain.EOSIN + scanned * stain.SCANNED_EOSIN
+    haematoxylin = stain.vary(rng, blue, 0.03)
     chromatin = tissue.haematoxylin * (1 + 0.1 * smooth_field(rng, size, 34)) * (1 - 0.9 * tissue.clear)
-    layers = [(strength * chromatin, haematoxylin)]
+    layers: list[tuple[np.ndarray, np.ndarray]] = [(strength * chromatin, haematoxylin)]
     if truth["stain"] == "dab":
         body = tissue.epithelium * rng.uniform(0.35, 0.6)
         layers.append((strength * body * (1 + 0.15 * smooth_field(rng, size, 24)), stain.vary(rng, stain.DAB, 0.04)))
         layers.append((0.1 * tissue.counterstain, stain.vary(rng, stain.HAEMATOXYLIN, 0.05)))
     else:
         purple = rng.uniform(0.0, 0.4)  # real eosin batches run from pink to violet
-        pink = stain.vary(rng, (1 - purple) * stain.EOSIN + purple * stain.HAEMATOXYLIN, 0.05)
+        pink = stain.vary(rng, (1 - purple) * red + purple * blue, 0.03)
         body = tissue.counterstain + tissue.epithelium * rng.uniform(0.05, 0.14)
         layers.append((strength * body, pink))
     light = stain.transmit(lamp, [(np.maximum(amount, 0), vector) for amount, vector in layers])
     return Specimen(
-        light.astype(np.float32), unit * (rng.uniform(0.3, 1.0) if rng.random() < 0.85 else rng.uniform(1.0, 1.6)),
-        truth, _questions(rng, truth), _report(rng, truth), round(PIXEL_SPACING_MM_AT_128 / unit, 6),
+        light.astype(np.float32),
+        unit * (rng.uniform(0.3, 1.0) if rng.random() < 0.85 else rng.uniform(1.0, 1.6)),
+        truth,
+        microscopy_tissue_words.questions(rng, truth),
+        microscopy_tissue_words.report(rng, truth),
+        round(PIXEL_SPACING_MM_AT_128 / unit, 6),
     )
 
 
@@ -148,7 +152,13 @@ def _lymphocytes(tissue: _Tissue, truth: dict[str, Any], glands: np.ndarray, dar
     reach = unit * rng.uniform(13, 17)
     keep_off = np.column_stack([glands[:, :2], glands[:, 2] + 0.8 * reach])
     heart = apart(
-        rng, 1, 1.0, (0.8 * reach,) * 2, (size - 0.8 * reach,) * 2, keep_off, attempts=150,
+        rng,
+        1,
+        1.0,
+        (0.8 * reach,) * 2,
+        (size - 0.8 * reach,) * 2,
+        keep_off,
+        attempts=150,
         allowed=lambda row, column: bool(abs(column - size / 2) > 0.8 * reach),
     )
     if len(heart) == 0:
@@ -156,7 +166,12 @@ def _lymphocytes(tissue: _Tissue, truth: dict[str, Any], glands: np.ndarray, dar
     truth["lymphocytes"] = True
     truth["lymphocyte_half"] = "left" if heart[0, 1] < size / 2 else "right"
     cells = apart(
-        rng, 60, 4.9 * unit, tuple(heart[0] - reach), tuple(heart[0] + reach), attempts=6,
+        rng,
+        60,
+        4.9 * unit,
+        tuple(heart[0] - reach),
+        tuple(heart[0] + reach),
+        attempts=6,
         allowed=lambda row, column: bool(np.hypot(row - heart[0, 0], column - heart[0, 1]) < reach),
     )
     count = len(cells)
@@ -172,7 +187,9 @@ def _mitoses(
     rng, unit, size = tissue.rng, tissue.unit, tissue.size
     taken = np.concatenate([glands, aggregate])
     keep_off = np.column_stack([taken[:, :2], taken[:, 2] + 7 * unit])
-    places = apart(rng, int(rng.integers(4)), 20 * unit, (9 * unit,) * 2, (size - 10 * unit,) * 2, keep_off, attempts=120)
+    places = apart(
+        rng, int(rng.integers(4)), 20 * unit, (9 * unit,) * 2, (size - 10 * unit,) * 2, keep_off, attempts=120
+    )
     count = truth["mitoses"] = len(places)
     halo = np.full((count, 2), 7.0 * unit)
     stamp(tissue.clear, places, halo, np.zeros(count), np.full(count, 0.75), edge_px=3.0 * unit)
@@ -221,64 +238,3 @@ def _matrix(tissue: _Tissue) -> None:
     if rng.random() < 0.4:  # loose, oedematous stroma shows the lamp between bundles
         matrix *= 1 - 0.75 * np.clip((smooth_field(rng, size, 7) + 0.4 * bundles - 1.0) * 1.5, 0, 1)
     tissue.counterstain = np.maximum(matrix, 0) * (1 - tissue.clear)
-
-
-def _questions(rng: np.random.Generator, truth: dict[str, Any]) -> tuple[Question, ...]:
-    """Seven to ten exact questions; presences of counted things are asked so that yes and no come out even."""
-    asked = [
-        ask(rng, "modality", MODALITY_PHRASINGS, "microscopy", MODALITIES),
-        ask(rng, "region", SPECIMEN_PHRASINGS, "tissue section", SPECIMENS),
-        ask(rng, "count", ("How many glands are there?", "How many glands can be seen?", "Count the glands."),
-            str(truth["glands"]), COUNTS),
-        ask(rng, "size", ("Are the nuclei small or large?", "How large are the nuclei?", "What is the size of the nuclei?"),
-            truth["nuclear_size"], ("small", "large")),
-        ask(rng, "size", ("Is the cellularity low, medium or high?", "How dense are the nuclei in the stroma?",
-                          "What is the density of the stromal nuclei?"), truth["cellularity"], tuple(SPACINGS)),
-        ask(rng, "presence", ("Is there a lymphocyte aggregate?", "Are there clustered lymphocytes?",
-                              "Does the tissue show a lymphocyte aggregate?"), yes_no(truth["lymphocytes"]), YES_NO),
-    ]
-    if rng.random() < 0.5:
-        asked.append(ask(rng, "presence", ("Do the nuclei vary in size?", "Is there nuclear pleomorphism?",
-                                           "Are the nuclei pleomorphic?"), yes_no(truth["pleomorphism"]), YES_NO))
-    if rng.random() < 0.6:
-        asked.append(ask(rng, "count", ("How many mitoses are there?", "How many mitoses can be seen?",
-                                        "Count the mitoses."), str(truth["mitoses"]), COUNTS))
-    if truth["mitoses"] == 0 or rng.random() < 1 / 3:
-        asked.append(ask(rng, "presence", ("Is there a mitosis?", "Are there mitoses?", "Can a mitosis be seen?"),
-                         yes_no(truth["mitoses"] > 0), YES_NO))
-    if truth["glands"] == 0 or rng.random() < 1 / 3:
-        asked.append(ask(rng, "presence", ("Is there a gland?", "Are there glands?", "Does the tissue show glands?"),
-                         yes_no(truth["glands"] > 0), YES_NO))
-    if truth["lymphocyte_half"]:
-        asked.append(ask(rng, "side", ("Which half of the image holds the lymphocyte aggregate?",
-                                       "Is the lymphocyte aggregate in the left or the right half?",
-                                       "On which side of the image are the lymphocytes?"),
-                         truth["lymphocyte_half"], ("left", "right")))
-    if truth["nuclei_half"]:
-        asked.append(ask(rng, "comparison", ("Which half has more nuclei, left or right?",
-                                             "Are there more nuclei in the left or the right half?",
-                                             "In which half are the nuclei more numerous?"),
-                         truth["nuclei_half"], ("left", "right")))
-    return tuple(asked)
-
-
-def _report(rng: np.random.Generator, truth: dict[str, Any]) -> str:
-    """Two or three sentences with every finding."""
-    def counted(number: int, one: str, many: str) -> str:
-        return f"no {many}" if number == 0 else f"{number} {one if number == 1 else many}"
-
-    glands, mitoses = counted(truth["glands"], "gland", "glands"), counted(truth["mitoses"], "mitosis", "mitoses")
-    nuclei = f"{truth['nuclear_size']}{', pleomorphic' if truth['pleomorphism'] else ''} nuclei"
-    density = truth["cellularity"]
-    sentences = [
-        (f"Tissue section with {glands} and {density} cellularity.",
-         f"Section of tissue of {density} cellularity with {glands}.",
-         f"Tissue section: {glands}, {density} cellularity.")[int(rng.integers(3))],
-        (f"There are {nuclei} and {mitoses}.", f"{nuclei.capitalize()}, {mitoses}.",
-         f"The section has {nuclei} with {mitoses}.")[int(rng.integers(3))],
-    ]
-    if truth["lymphocytes"]:
-        half = truth["lymphocyte_half"]
-        sentences.append((f"A lymphocyte aggregate lies in the {half} half.", f"Lymphocytes cluster in the {half} half.",
-                          f"There is a lymphocyte aggregate in the {half} half.")[int(rng.integers(3))])
-    return " ".join(sentences)

@@ -38,9 +38,7 @@ FLAIR = Contrast("flair", 9000, 120, _null(float(T1_MS[Tissue.CSF]), 9000))
 CONTRASTS = (T1_WEIGHTED, T2_WEIGHTED, PROTON_DENSITY_WEIGHTED, FLAIR)
 
 
-def tissue_signal(
-    contrast: Contrast, t1_ms: np.ndarray, t2_ms: np.ndarray, proton_density: np.ndarray
-) -> np.ndarray:
+def tissue_signal(contrast: Contrast, t1_ms: np.ndarray, t2_ms: np.ndarray, proton_density: np.ndarray) -> np.ndarray:
     """Signal of tissues in a sequence, relative to fully recovered water; same shape as the inputs."""
     recovered = np.exp(-contrast.repetition_ms / t1_ms)
     if contrast.inversion_ms:
@@ -51,11 +49,11 @@ def tissue_signal(
 
 
 def mri_clean(anatomy: Anatomy, contrast: Contrast) -> np.ndarray:
-    """The noise-free slice, (size, size) float32 in [0, 1]: the brightest 0.5 % of the body are white."""
+    """The noise-free slice, (size, size) float32 in [0, 1]; the brightest 2 % of the body are white."""
     signal = tissue_signal(contrast, anatomy.t1_ms, anatomy.t2_ms, anatomy.proton_density)
     slice_signal = average_down(signal[anatomy.labels])
     body = slice_signal[slice_signal > 0.02]
-    place = int(0.995 * (body.size - 1))
+    place = int(0.98 * (body.size - 1))
     white = np.partition(body, place)[place]
     return np.clip(slice_signal * np.float32(1 / white), 0, 1)
 

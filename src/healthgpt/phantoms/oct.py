@@ -6,8 +6,6 @@ sensitivity rolls off with depth; speckle is fully developed with exponential in
 frames (gamma distributed); shot noise sets the floor; the display is logarithmic.
 """
 
-from functools import cache
-
 import numpy as np
 from scipy import ndimage
 
@@ -35,7 +33,7 @@ def make_case(seed: int, size: int = 128) -> Case:
     x_mm = (np.arange(size) + 0.5) / size * width_mm - width_mm / 2
     eye = retina.grow(rng, x_mm)
     base_um = depth_um * float(rng.uniform(0.30, 0.36))
-    height = base_um_grid(size, depth_um) - base_um - eye.centre_line[None, :]
+    height = _heights_um(size, depth_um) - base_um - eye.centre_line[None, :]
     backscatter, loss = _maps(rng, eye, height, x_mm)
     image, clean = _detect(rng, backscatter, loss, depth_um / (SAMPLES_PER_PIXEL * size))
     truth = {**eye.findings, "axial_spacing_um": round(depth_um / size, 3)}
@@ -52,20 +50,13 @@ def make_case(seed: int, size: int = 128) -> Case:
     )
 
 
-def base_um_grid(size: int, depth_um: float) -> np.ndarray:
+def _heights_um(size: int, depth_um: float) -> np.ndarray:
     """Height in um above the lower border of every depth sample, shape (2 size, 1)."""
-    return _fractions(size) * depth_um
-
-
-@cache
-def _fractions(size: int) -> np.ndarray:
     samples = SAMPLES_PER_PIXEL * size
-    return (1 - (np.arange(samples, dtype=np.float64) + 0.5) / samples)[:, None]
+    return depth_um * (1 - (np.arange(samples) + 0.5) / samples)[:, None]
 
 
-def _maps(
-    rng: np.random.Generator, eye: Retina, height: np.ndarray, x_mm: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _maps(rng: np.random.Generator, eye: Retina, height: np.ndarray, x_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Backscatter in dB and round-trip loss in dB per um; ``height`` in um above Bruch's membrane."""
     shape = height.shape
     contrast = rng.uniform(0.85, 1.05)
@@ -123,7 +114,9 @@ def _detect(
     signal = ndimage.gaussian_filter(signal, (rng.uniform(0.7, 1.1), rng.uniform(0.35, 0.6)))
     frames = float(rng.uniform(1.2, 6.0))
     floor = 10 ** (rng.uniform(-42, -35) / 10)
-    speckled = signal * rng.gamma(frames, 1 / frames, signal.shape) + floor * rng.gamma(frames, 1 / frames, signal.shape)
+    speckled = signal * rng.gamma(frames, 1 / frames, signal.shape) + floor * rng.gamma(
+        frames, 1 / frames, signal.shape
+    )
     speckled = ndimage.gaussian_filter(speckled, (0.4, 0.4))
     range_db, gain_db = rng.uniform(36, 43), rng.uniform(-4, 2)
     return _display(speckled, range_db, gain_db), _display(signal + 1e-9, range_db, gain_db)

@@ -15,7 +15,8 @@ SIDES = ("left", "right")
 def questions(rng: np.random.Generator, truth: dict[str, Any]) -> tuple[Question, ...]:
     """Eight to twelve questions; left and right are halves of the scan.
 
-    Half of the cases show no drusen, so a count of zero is asked about less often than it occurs.
+    Half of the cases show no drusen, so a count of zero is asked about less often than it occurs. Questions
+    that only some cases allow are left out at random, whatever their answer.
     """
     asked = [
         ask(
@@ -36,18 +37,19 @@ def questions(rng: np.random.Generator, truth: dict[str, Any]) -> tuple[Question
         ask(
             rng, "comparison",
             (
-                "Which side of the retina sits higher, left or right?", "Is the retina higher on the left or the right?",
+                "Which side of the retina sits higher, left or right?",
+                "Is the retina higher on the left or the right?",
                 "Towards which side does the retina rise?",
             ),
             truth["higher_side"], SIDES,
         ),
         *_presences(rng, truth),
     ]  # fmt: skip
-    if truth["drusen_count"] > 0 or rng.random() < 1 / 3:
+    if rng.random() < (0.75 if truth["drusen_count"] > 0 else 0.25):
         phrasings = ("How many drusen are there?", "How many drusen are visible?", "Count the drusen.")
         asked.append(ask(rng, "count", phrasings, str(truth["drusen_count"]), ("0", "1", "2", "3")))
     left, right = (truth["drusen_sides"].count(side) for side in SIDES)
-    if left != right:
+    if left != right and rng.random() < 0.75:
         phrasings = (
             "Which half of the scan has more drusen, left or right?", "Are there more drusen on the left or the right?",
             "On which side do drusen prevail?",
@@ -85,8 +87,10 @@ def _fluid(rng: np.random.Generator, truth: dict[str, Any]) -> list[Question]:
             "How large is the pocket of subretinal fluid?", "How much subretinal fluid is there: small or large?",
             "Is the subretinal fluid pocket small or large?",
         )  # fmt: skip
-        asked.append(ask(rng, "side", side, truth["subretinal_fluid_side"], SIDES))
-        asked.append(ask(rng, "size", size, truth["subretinal_fluid_size"], ("small", "large")))
+        if rng.random() < 0.5:
+            asked.append(ask(rng, "side", side, truth["subretinal_fluid_side"], SIDES))
+        else:
+            asked.append(ask(rng, "size", size, truth["subretinal_fluid_size"], ("small", "large")))
     if truth["intraretinal_fluid"]:
         side = (
             "Which half of the scan holds the intraretinal cysts?", "Is the intraretinal fluid left or right?",
@@ -104,7 +108,8 @@ def report(rng: np.random.Generator, truth: dict[str, Any]) -> str:
     drusen = ("no drusen", "one druse", "two drusen", "three drusen")[count]
     left, right = (truth["drusen_sides"].count(side) for side in SIDES)
     if left != right:
-        drusen += f", more on the {'left' if left > right else 'right'}" if count > 1 else f" on the {truth['drusen_sides'][0]}"
+        side = "left" if left > right else "right"
+        drusen += f", more on the {side}" if count > 1 else f" on the {side}"
     below = "no subretinal fluid"
     if truth["subretinal_fluid"]:
         below = f"a {truth['subretinal_fluid_size']} pocket of subretinal fluid on the {truth['subretinal_fluid_side']}"

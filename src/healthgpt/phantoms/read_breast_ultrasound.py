@@ -5,8 +5,20 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-SMALL_FRACTION, LARGE_FRACTION = 0.165, 0.285
+SMALL_FRACTION, LARGE_FRACTION = 0.185, 0.295
 """Longest diameter over picture width that parts small from medium and medium from large."""
+
+TALL_RATIO = 0.78
+"""Width over height of the usual malignant mass, whose lower end is lost in its shadow."""
+
+DARK_RATIO = 0.72
+"""A lesion is darker than this fraction of the brightness beside it."""
+
+WEAKEST = 45.0
+"""Smallest area (picture elements at 128) times darkness of a lesion."""
+
+DEEPEST = 0.66
+"""No lesion is looked for below this fraction of the picture's height."""
 
 
 def measure_breast(image: np.ndarray) -> dict[str, Any]:
@@ -21,13 +33,15 @@ def measure_breast(image: np.ndarray) -> dict[str, Any]:
     return {
         "lesion_count": min(len(lesions), 2),
         "lesions": lesions[:2],
-        "thicker_layer": _thicker_layer(smooth[:, usable], lesions),
+        "thicker_layer": _thicker_layer(smooth[:, usable]),
         "dark_edge": edge,
     }
 
 
 def _without_bands(image: np.ndarray) -> np.ndarray:
     rows = np.where(image.mean(axis=1) > 0.04)[0]
+    if len(rows) < len(image) // 2:
+        return image  # next to nothing is shown: there are no bands to cut
     return image[rows[0] : rows[-1] + 1]
 
 
@@ -36,29 +50,33 @@ def _dark_edge(smooth: np.ndarray) -> tuple[str, slice]:
     width = smooth.shape[1]
     profile = np.median(smooth[: int(0.45 * len(smooth))], axis=0)
     usual = float(np.median(profile))
-    dark = profile < 0.62 * usual
-    left = int(np.argmin(dark)) if dark[3] else 0
-    right = int(np.argmin(dark[::-1])) if dark[-4] else 0
-    if max(left, right) < 5:
+    dark = profile < 0.72 * usual
+    outer = width // 4
+    left = _dark_span(dark[:outer])
+    right = _dark_span(dark[-outer:][::-1])
+    if max(left, right) < 4:
         return "none", slice(0, width)
     if left > right:
         return "left", slice(left + 2, width)
     return "right", slice(0, width - right - 2)
 
 
+def _dark_span(dark: np.ndarray) -> int:
+    """How far darkness that begins at the first element reaches."""
+    return int(len(dark) if dark.all() else np.argmin(dark)) if dark[0] else 0
+
+
 def _lesions(smooth: np.ndarray, usable: slice) -> list[dict[str, Any]]:
     """Compact areas darker than their own depth elsewhere in the picture."""
     height, width = smooth.shape
     shown = smooth[:, usable]
-    usual = ndimage.gaussian_filter1d(np.median(shown, axis=1), 2)[:, None]
-    wide = ndimage.median_filter(smooth, (1, 61), mode="nearest")
-    usual = np.maximum(0.5 * (usual + wide), 0.12)
-    ratio = smooth / usual
-    mask = ratio < 0.66
-    mask[: int(0.09 * height)] = False
-    mask[int(0.84 * height) :] = False
-    mask[:, : usable.start] = False
-    mask[:, usable.stop :] = False
+    wide = ndimage.median_filter(shown, (1, 71), mode="reflect")
+    usual = np.maximum(0.5 * (np.median(shown, axis=1)[:, None] + wide), 0.12)
+    ratio = np.ones_like(smooth)
+    ratio[:, usable] = shown / ndimage.gaussian_filter1d(usual, 2, axis=0)
+    mask = ndimage.gaussian_filter(ratio, 0.7) < DARK_RATIO
+    mask[: int(0.07 * height)] = False
+    mask[int(DEEPEST * height) :] = False
     mask = ndimage.binary_opening(mask, structure=np.ones((4, 5)))
     labels, _ = ndimage.label(mask)
     found = []
@@ -66,7 +84,7 @@ def _lesions(smooth: np.ndarray, usable: slice) -> list[dict[str, Any]]:
         lesion = _outline(labels == index, box, smooth, ratio)
         if lesion:
             found.append(lesion)
-    found = sorted(sorted(found, key=lambda lesion: -lesion["strength"])[:2], key=lambda lesion: lesion["column"])
+    found = sorted(_apart(found)[:2], key=lambda lesion: lesion["column"])
     return [
         {
             "kind": lesion["kind"], "size": lesion["size"],
@@ -76,6 +94,16 @@ def _lesions(smooth: np.ndarray, usable: slice) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def _apart(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Strongest first; what lies above or below a stronger one is part of it or of its shadow."""
+    kept: list[dict[str, Any]] = []
+    for lesion in sorted(found, key=lambda lesion: -lesion["strength"]):
+        first, last = lesion["columns"]
+        if not any(first <= other["columns"][1] and last >= other["columns"][0] for other in kept):
+            kept.append(lesion)
+    return kept
+
+
 def _outline(
     marked: np.ndarray, box: tuple[slice, ...], smooth: np.ndarray, ratio: np.ndarray
 ) -> dict[str, Any] | None:
@@ -83,29 +111,32 @@ def _outline(
     height, width = smooth.shape
     wide = box[1].stop - box[1].start
     tall = box[0].stop - box[0].start
-    if box[0].start > 0.62 * height or marked.sum() < 35 or wide > 0.55 * width:
+    area = int(marked.sum())
+    if box[0].start > 0.52 * height or tall < 6 or not 6 < wide < 0.5 * width or area < 0.5 * wide * tall:
         return None
     columns = np.where(marked.any(axis=0))[0]
     inner = slice(columns[0] + wide // 4, columns[-1] + 1 - wide // 4)
-    inside = float(np.median(smooth[marked]))
-    behind_rows = slice(min(box[0].stop + 3, height - 4), min(box[0].stop + 16, height))
-    behind = float(np.median(ratio[behind_rows, inner]))
-    if inside < 0.09:
+    inside = float(np.median(ratio[marked]))
+    behind = float(np.median(ratio[int(0.68 * height) : int(0.86 * height), inner]))
+    if inside < 0.38 and behind > 0.9:
         kind = "cyst"
-    elif behind < 0.85 or tall > 1.1 * wide:
+    elif behind < 0.76 or tall > 1.15 * wide:
         kind = "malignant mass"
     else:
         kind = "benign mass"
-    longest = max(wide, min(tall, 1.5 * wide)) + 1
-    fraction = longest / width
+    longest = wide / TALL_RATIO if kind == "malignant mass" else wide
+    fraction = (longest + 1) / width
     size = "small" if fraction < SMALL_FRACTION else "medium" if fraction < LARGE_FRACTION else "large"
+    strength = area * (1 - inside)
+    if strength < WEAKEST:
+        return None
     return {
-        "kind": kind, "size": size, "column": float(columns.mean()),
-        "strength": float(marked.sum() * (1 - np.median(ratio[marked]))),
+        "kind": kind, "size": size, "column": float(columns.mean()), "strength": strength,
+        "columns": (int(columns[0]), int(columns[-1])),
     }  # fmt: skip
 
 
-def _thicker_layer(shown: np.ndarray, lesions: list[dict[str, Any]]) -> str:
+def _thicker_layer(shown: np.ndarray) -> str:
     """Fat (grey) lies over gland (bright): where does the bright layer begin?"""
     profile = ndimage.gaussian_filter1d(np.median(shown, axis=1), 2)
     height = len(profile)

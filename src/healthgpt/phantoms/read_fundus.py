@@ -123,7 +123,7 @@ def _bright_lesions(
     smooth = ndimage.gaussian_filter(green, 0.6)
     raised = smooth - ndimage.median_filter(smooth, 15)
     noise = 1.48 * float(np.median(np.abs(raised[away])))
-    spots, _ = ndimage.label(away & (raised > max(0.2, 3.5 * noise)))
+    spots, _ = ndimage.label(away & (raised > max(0.28, 4.5 * noise)))
     wool, exudate_rows, exudate_area = False, [], 0
     for number, where in enumerate(ndimage.find_objects(spots), start=1):
         patch = spots[where] == number
@@ -136,16 +136,14 @@ def _bright_lesions(
         else:
             exudate_area += area
             exudate_rows.extend([float(np.nonzero(patch)[0].mean()) + where[0].start] * area)
-    present = exudate_area >= 12
+    present = exudate_area >= 16
     half = None
     if present:
         half = "upper" if np.median(exudate_rows) < fovea[0] else "lower"
     return present, half, wool
 
 
-def _count_blots(
-    green: np.ndarray, field: np.ndarray, disc: np.ndarray, fovea: np.ndarray, radius: float
-) -> int:
+def _count_blots(green: np.ndarray, field: np.ndarray, disc: np.ndarray, fovea: np.ndarray, radius: float) -> int:
     """Dark round patches: both curvatures of the surface are high, along a vessel only one is."""
     down = ndimage.gaussian_filter(green, 2.0, order=(2, 0))
     over = ndimage.gaussian_filter(green, 2.0, order=(0, 2))

@@ -3,13 +3,19 @@
 The reader knows how the phantoms look, not which case it is given; it measures what the model drew.
 """
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
+from skimage.filters import threshold_otsu
 from skimage.measure import regionprops
 
 from healthgpt.phantoms import stain
+
+_SIZE = 128
+_BLUE = (stain.HAEMATOXYLIN + stain.SCANNED_HAEMATOXYLIN) / 2
+_PINK = (stain.EOSIN + stain.SCANNED_EOSIN) / 2
 
 
 def measure(image: np.ndarray) -> dict[str, Any]:
@@ -24,18 +30,22 @@ def measure(image: np.ndarray) -> dict[str, Any]:
 
 
 def _is_smear(pixels: np.ndarray) -> bool:
-    """Red cells take blue like green (salmon); eosin and haematoxylin take far more green than blue.
+    """Red cells take blue like green (salmon); eosin and haematoxylin take more green than blue.
 
-    DAB sections have salmon too, but their many nuclei are pale blue-purple on a near-white ground.
+    DAB takes blue too, but a DAB section has enough blue nuclei to take red as well.
     """
-    lamp = np.quantile(pixels, 0.93, axis=(0, 1))
-    density = -np.log10(np.clip(pixels, 1 / 255, None) / lamp)
+    density = _density(pixels, np.quantile(pixels, 0.93, axis=(0, 1)))
     total = density.sum(axis=2)
     coloured = (total > 0.12) & (total < 0.9)
     if coloured.sum() < 50:
         return True
     red, green, blue = (np.median(density[..., channel][coloured]) for channel in range(3))
-    return bool(blue > 0.6 * green and blue - red > 0.18 * green)
+    return bool(blue > 0.78 * green and blue - red > 0.28 * green)
+
+
+def _density(pixels: np.ndarray, lamp: np.ndarray) -> np.ndarray:
+    """Optical density (height, width, 3) against the bare lamp (3,); black counts as one grey level of 255."""
+    return -np.log10(np.clip(pixels, 1 / 255, None) / np.maximum(lamp, 1 / 255))
 
 
 def _half(left: float, right: float) -> str:
@@ -43,7 +53,7 @@ def _half(left: float, right: float) -> str:
 
 
 def _measure_smear(pixels: np.ndarray) -> dict[str, Any]:
-    lamp = np.quantile(pixels, 0.9, axis=(0, 1))
+    lamp = np.maximum(np.quantile(pixels, 0.9, axis=(0, 1)), 0.1)
     amounts = stain.unmix(pixels, lamp, [stain.AZURE, stain.RED_CELL])
     azure = ndimage.gaussian_filter(amounts[..., 0], 0.8)
     red = ndimage.gaussian_filter(amounts[..., 1], 0.8)
@@ -102,29 +112,22 @@ def _pallor(red: np.ndarray, disc: np.ndarray) -> str:
 
 def _measure_tissue(pixels: np.ndarray) -> dict[str, Any]:
     lamp = np.clip(np.quantile(pixels, 0.995, axis=(0, 1)), 0.86, 1.0)
-    amounts = stain.unmix(pixels, lamp, [stain.HAEMATOXYLIN, stain.EOSIN, stain.DAB])
+    amounts = stain.unmix(pixels, lamp, [_BLUE, _PINK, stain.DAB] if _has_dab(pixels, lamp) else [_BLUE, _PINK])
     chromatin = ndimage.gaussian_filter(amounts[..., 0], 0.8)
-    density = ndimage.gaussian_filter(-np.log10(np.clip(pixels, 1 / 255, None) / lamp).sum(axis=2), 0.8)
+    density = ndimage.gaussian_filter(_density(pixels, lamp).sum(axis=2), 0.8)
     rows, columns = np.indices(density.shape)
 
-    glands = _find_glands(chromatin, density)
+    glands = _find_glands(density)
     free = np.ones(density.shape, bool)
     for row, column, radius in glands:
         free &= np.hypot(rows - row, columns - column) > radius
 
-    blobs = ndimage.gaussian_filter(chromatin, 1.2) - ndimage.gaussian_filter(chromatin, 5.0)
-    peaks = (blobs == ndimage.maximum_filter(blobs, 5)) & (blobs > 0.3 * np.quantile(blobs, 0.99))
-    stroma = np.argwhere(peaks & free)
-    if len(stroma) == 0:
-        stroma = np.argwhere(peaks)
-    if len(stroma) == 0:
-        stroma = np.array([[64, 64]])
-    level = float(np.median(chromatin[tuple(stroma.T)]))
-    dark = stroma[chromatin[tuple(stroma.T)] > 1.3 * level]
-    mitoses = _mitoses(chromatin, density, free, level)
-    aggregate = _aggregate(dark, mitoses)
+    blobs = ndimage.gaussian_filter(chromatin, 1.0) - ndimage.gaussian_filter(chromatin, 5.0)
+    peaks = (blobs == ndimage.maximum_filter(blobs, 5)) & (chromatin > threshold_otsu(chromatin)) & (blobs > 0)
+    aggregate = _aggregate(np.argwhere(peaks & free))
     if aggregate is not None:
-        free &= np.hypot(rows - aggregate[0], columns - aggregate[1]) > 18
+        free &= np.hypot(rows - aggregate[0], columns - aggregate[1]) > 19
+    mitoses = _mitoses(chromatin, density, np.argwhere(peaks & free))
     scattered = np.argwhere(peaks & free)
     widths = _nuclear_radii(chromatin, scattered)
     per_area = 1000 * len(scattered) / max(int(free.sum()), 1)
@@ -136,59 +139,79 @@ def _measure_tissue(pixels: np.ndarray) -> dict[str, Any]:
         "glands": len(glands),
         "cellularity": "low" if per_area < 2.2 else "medium" if per_area < 5.0 else "high",
         "nuclear_size": "large" if middle > 3.5 else "small",
-        "pleomorphism": bool(len(widths) > 3 and np.std(widths) > 0.22 * middle),
+        "pleomorphism": bool(len(widths) > 3 and np.std(widths) > 0.245 * middle),
         "mitoses": len(mitoses),
         "lymphocytes": aggregate is not None,
         "lymphocyte_half": None if aggregate is None else _half(64.0, float(aggregate[1])),
         "nuclei_half": _half(left, len(everywhere) - left),
-        "_debug": (per_area, middle, float(np.std(widths) / max(middle, 0.1)) if len(widths) else 0.0),
     }
 
 
-def _find_glands(chromatin: np.ndarray, density: np.ndarray) -> list[tuple[float, float, float]]:
-    """Row, column and outer radius of each gland: a compact bright lumen in a ring of nuclei."""
-    rows, columns = np.indices(density.shape)
-    bright, _ = ndimage.label(density < 0.35 * np.median(density[density > 0.15]))
-    glands = []
-    for region in regionprops(bright):
-        row, column = region.centroid
-        radius = np.sqrt(region.area / np.pi)
-        if region.area < 60 or radius > 13 or region.solidity < 0.8:
-            continue
-        rho = np.hypot(rows - row, columns - column) / radius
-        ring = chromatin[(rho > 1.6) & (rho < 2.3)]
-        if np.mean(ring > 0.5 * np.quantile(chromatin, 0.97)) > 0.3:
-            glands.append((row, column, 2.6 * radius))
+def _has_dab(pixels: np.ndarray, lamp: np.ndarray) -> bool:
+    """Brown is the one colour here that takes more blue than green."""
+    density = _density(pixels, lamp)
+    brown = (density[..., 2] > 1.1 * density[..., 1]) & (density.sum(axis=2) > 0.6)
+    return float(brown.mean()) > 0.015
+
+
+@cache
+def _gland_sectors(outer: float) -> tuple[np.ndarray, np.ndarray]:
+    """Fourier transforms of the mean over the lumen and over eight sectors of the epithelium, centred at (0, 0)."""
+    index = np.fft.fftfreq(_SIZE, 1 / _SIZE)
+    down, over = np.meshgrid(index, index, indexing="ij")
+    rho = np.hypot(down, over) / outer
+    sector = np.floor((np.arctan2(down, over) + np.pi) / (2 * np.pi) * 8).clip(0, 7)
+    lumen = (rho < 0.3).astype(float)
+    epithelium = np.stack([((rho > 0.55) & (rho < 0.95) & (sector == s)).astype(float) for s in range(8)])
+    kernels = np.concatenate([lumen[None], epithelium])
+    kernels /= kernels.sum(axis=(1, 2), keepdims=True)
+    transformed = np.conj(np.fft.rfft2(kernels))
+    return transformed[0], transformed[1:]
+
+
+def _find_glands(density: np.ndarray) -> list[tuple[float, float, float]]:
+    """Row, column and radius of each gland: a clear lumen with dense epithelium on nearly every side."""
+    spectrum = np.fft.rfft2(density)
+    top = float(np.quantile(density, 0.95))
+    candidates = []
+    for outer in (18.5, 20.5, 22.5):
+        lumen_kernel, sector_kernels = _gland_sectors(outer)
+        lumen = np.fft.irfft2(spectrum * lumen_kernel, density.shape)
+        sectors = np.sort(np.fft.irfft2(spectrum * sector_kernels, density.shape), axis=0)
+        score = (sectors[1] - lumen) / top
+        peaks = (score == ndimage.maximum_filter(score, 9)) & (score > 0.4)
+        peaks &= (lumen < 0.15) & (lumen < 0.2 * top) & (sectors.std(axis=0) < 0.14 * top)
+        candidates += [(float(score[r, c]), float(r), float(c), outer) for r, c in np.argwhere(peaks)]
+    glands: list[tuple[float, float, float]] = []
+    for _, row, column, outer in sorted(candidates, reverse=True):
+        if all(np.hypot(row - r, column - c) > 24 for r, c, _ in glands):
+            glands.append((row, column, 1.15 * outer))
     return glands
 
 
-def _mitoses(chromatin: np.ndarray, density: np.ndarray, free: np.ndarray, level: float) -> np.ndarray:
-    """(n, 2) row and column of dark plates in a clear halo."""
+def _mitoses(chromatin: np.ndarray, density: np.ndarray, nuclei: np.ndarray) -> np.ndarray:
+    """(n, 2) row and column of those ``nuclei`` (m, 2) that are very dark plates in a clear halo."""
+    if len(nuclei) == 0:
+        return nuclei
     rows, columns = np.indices(density.shape)
-    ground = np.median(density)
+    ground = float(np.median(density[chromatin < threshold_otsu(chromatin)]))
+    usual = float(np.median(chromatin[tuple(nuclei.T)]))
     found = []
-    plates, _ = ndimage.label((chromatin > 1.15 * level) & free)
-    for region in regionprops(plates):
-        if not 8 <= region.area <= 90:
-            continue
-        row, column = region.centroid
+    for row, column in nuclei[chromatin[tuple(nuclei.T)] > 1.3 * usual]:
         rho = np.hypot(rows - row, columns - column)
-        halo = density[(rho > 3.5) & (rho < 6.5)]
-        if np.quantile(halo, 0.4) < 0.6 * ground:
+        halo, brim = np.quantile(density[(rho > 3.5) & (rho < 6.5)], (0.35, 0.6))
+        if halo < 0.7 * ground and brim < 0.3 * density[row, column]:
             found.append((row, column))
-    return np.array(found).reshape(-1, 2)
+    return np.array(found, dtype=int).reshape(-1, 2)
 
 
-def _aggregate(dark: np.ndarray, mitoses: np.ndarray) -> np.ndarray | None:
-    """Centre of the densest group of at least seven dark nuclei within 14 px, or None."""
-    if len(mitoses):
-        gaps = np.hypot(dark[:, :1] - mitoses[:, 0], dark[:, 1:] - mitoses[:, 1])
-        dark = dark[gaps.min(axis=1) > 5]
-    if len(dark) < 7:
+def _aggregate(nuclei: np.ndarray) -> np.ndarray | None:
+    """Centre of a group of at least nine nuclei within 14 px, closer than stroma ever packs them, or None."""
+    if len(nuclei) == 0:
         return None
-    near = np.hypot(dark[:, :1] - dark[:, 0], dark[:, 1:] - dark[:, 1]) < 14
+    near = np.hypot(nuclei[:, :1] - nuclei[:, 0], nuclei[:, 1:] - nuclei[:, 1]) < 14
     crowd = near.sum(axis=1)
-    return dark[near[int(crowd.argmax())]].mean(axis=0) if crowd.max() >= 7 else None
+    return nuclei[near[int(crowd.argmax())]].mean(axis=0) if crowd.max() >= 9 else None
 
 
 def _nuclear_radii(chromatin: np.ndarray, peaks: np.ndarray) -> np.ndarray:

@@ -53,13 +53,13 @@ def measure(image: np.ndarray) -> dict[str, Any]:
         "subretinal_fluid_size": ("large" if pocket.max() > 15.5 else "small") if fluid else "none",
         "intraretinal_fluid": bool(holes),
         "intraretinal_fluid_side": _side(np.mean(holes) < middle) if holes else "none",
-        "epiretinal_membrane": membrane,
+        "epiretinal_membrane": bool(membrane),
         "thickness": "thin" if thickness < THIN_PX else "thick" if thickness > THICK_PX else "normal",
         "higher_side": _side(higher[0] < higher[1]),
     }
 
 
-def _side(left: bool) -> str:
+def _side(left: bool | np.bool_) -> str:
     return "left" if left else "right"
 
 

@@ -8,6 +8,13 @@ from scipy import ndimage
 from healthgpt.phantoms.read_breast_ultrasound import measure_breast
 
 FAN_ROWS, FAN_COLUMNS = 112, 96
+"""Samples along and across the beams of a resampled fan."""
+
+SHADOW_RATIO = 0.70
+"""Brightness of a shadow relative to the tissue beside it at the same depth."""
+
+LESION_CONTRAST = 0.155
+"""Contrast to the liver around it, as a fraction of the liver's brightness, that makes a focal lesion."""
 
 
 def measure(image: np.ndarray) -> dict[str, Any]:
@@ -26,11 +33,13 @@ def measure(image: np.ndarray) -> dict[str, Any]:
 
 
 def _is_fan(image: np.ndarray) -> bool:
-    """A curved array leaves both sides of the picture black well below its top."""
+    """A curved array leaves both sides of the picture black well below its top, but not the middle."""
     height, width = image.shape
     rows = slice(int(0.22 * height), int(0.38 * height))
     edge = int(0.05 * width)
-    return bool(max(image[rows, :edge].mean(), image[rows, -edge:].mean()) < 0.03)
+    middle = image[:, width // 2 - edge : width // 2 + edge].mean(axis=1)
+    sides_black = max(image[rows, :edge].mean(), image[rows, -edge:].mean()) < 0.03
+    return bool(sides_black and (middle > 0.04).mean() > 0.5)
 
 
 class _Fan:
@@ -54,9 +63,10 @@ class _Fan:
         centre = (self.size - 1) / 2
         self.to_picture = (apex + radius * np.cos(angle), centre + radius * np.sin(angle))
         self.beams = ndimage.map_coordinates(self.smooth, self.to_picture, order=1, cval=np.nan)
-        row, column = self.to_picture
+        column = self.to_picture[1]
         self.beams[(column < 1) | (column > self.size - 2)] = np.nan
-        self.tissue = float(np.nanmedian(self.beams[FAN_ROWS // 5 : -FAN_ROWS // 10]))
+        body = self.beams[FAN_ROWS // 5 : -FAN_ROWS // 10]
+        self.tissue = max(float(np.median(body[~np.isnan(body)])), 0.05) if not np.isnan(body).all() else 0.05
 
     def _edges(self, inside: np.ndarray, top: int, bottom: int) -> tuple[float, float]:
         """Row of the apex and the half opening angle, from the straight sides of the outline."""
@@ -75,7 +85,7 @@ class _Fan:
 
 def _fluid_pockets(fan: _Fan) -> list[dict[str, float]]:
     """Anechoic areas between the abdominal wall and the far field, largest first, in picture elements."""
-    dark = np.nan_to_num(fan.beams, nan=1.0) < min(0.10, 0.3 * fan.tissue)
+    dark = ndimage.gaussian_filter(np.nan_to_num(fan.beams, nan=1.0), 0.7) < min(0.2, 0.36 * fan.tissue)
     dark[: FAN_ROWS // 7] = False
     dark[-FAN_ROWS // 8 :] = False
     labels, _ = ndimage.label(ndimage.binary_opening(dark, iterations=1))
@@ -102,21 +112,25 @@ def _is_kidney(fan: _Fan, fluid: list[dict[str, float]]) -> bool:
     columns = fan.to_picture[1][FAN_ROWS // 5 : -FAN_ROWS // 6]
     bright = (ndimage.gaussian_filter(body, 1.5) > fan.tissue + 0.14) & (np.abs(columns - middle) < 0.2 * fan.size)
     bulky = ndimage.binary_opening(bright, iterations=2).sum()
+    if any(_is_gallbladder(pocket, fan.size) for pocket in fluid):
+        return False
     pelvis = any(abs(pocket["column"] - middle) < 0.085 * fan.size and pocket["width"] > 14 for pocket in fluid)
-    return bool(bulky > 260 or pelvis)
+    return bool(bulky > 200 or pelvis)
+
+
+def _is_gallbladder(pocket: dict[str, float], size: int) -> bool:
+    """Long fluid beside the middle; a renal cyst is round."""
+    beside = abs(pocket["column"] - (size - 1) / 2) > 0.085 * size
+    return beside and pocket["width"] > 0.15 * size and pocket["width"] > 1.4 * pocket["height"]
 
 
 def _measure_liver(fan: _Fan, fluid: list[dict[str, float]]) -> dict[str, Any]:
     middle = (fan.size - 1) / 2
     stones = _shadows(fan)
-    if fluid:
-        gallbladder = fluid[0]
-    else:
-        gallbladder = {"row": middle, "column": middle, "width": 0.0, "height": 0.0, "samples": 0.0}
-    on_left = gallbladder["column"] < middle
+    on_left = bool(fluid) and fluid[0]["column"] < middle
     return {
         "gallbladder_side": _side(on_left),
-        "gallbladder_size": "large" if gallbladder["width"] > 0.355 * fan.size else "small",
+        "gallbladder_size": "large" if fluid and fluid[0]["width"] > 0.29 * fan.size else "small",
         "stone_count": min(stones, 3),
         "liver_lesion": _focal_lesion(fan, not on_left),
     }
@@ -143,34 +157,33 @@ def _side(left: bool) -> str:
 
 def _shadows(fan: _Fan) -> int:
     """Dark stripes along beams in the far field: one for each stone."""
-    band = fan.beams[int(FAN_ROWS * 0.74) : int(FAN_ROWS * 0.84)]
-    profile = np.nanmean(np.where(np.isnan(band), fan.tissue, band), axis=0)
-    around = ndimage.median_filter(profile, 41, mode="nearest")
-    labels, count = ndimage.label(profile < 0.5 * around)
+    band = fan.beams[int(FAN_ROWS * 0.72) : int(FAN_ROWS * 0.92)]
+    band = np.where(np.isnan(band), fan.tissue, band)
+    profile = np.median(band / np.maximum(ndimage.median_filter(band, (1, 41), mode="nearest"), 0.02), axis=0)
+    labels, count = ndimage.label(profile < SHADOW_RATIO)
     widths = np.bincount(labels, minlength=count + 1)[1:]
     return int((widths >= 2).sum())
 
 
 def _focal_lesion(fan: _Fan, on_left: bool) -> str:
     """A round patch brighter or darker than its surroundings in one half of the liver."""
-    picture = ndimage.median_filter(fan.smooth, 3)
-    inside = fan.smooth > 0.03
-    weight = ndimage.gaussian_filter(inside.astype(float), 9) + 1e-6
-    around = ndimage.gaussian_filter(picture * inside, 9) / weight
-    contrast = ndimage.gaussian_filter(picture, 3) - around
+    shown = (fan.smooth > 0.4 * fan.tissue) & (fan.smooth < 1.7 * fan.tissue)
+    picture = ndimage.median_filter(np.where(shown, fan.smooth, fan.tissue), 5)
+    contrast = (ndimage.gaussian_filter(picture, 2.5) - ndimage.gaussian_filter(picture, 9)) / fan.tissue
     rows = slice(int(0.36 * fan.size), int(0.66 * fan.size))
-    columns = slice(int(0.24 * fan.size), int(0.42 * fan.size))
+    columns = slice(int(0.27 * fan.size), int(0.385 * fan.size))
     if not on_left:
         columns = slice(fan.size - columns.stop, fan.size - columns.start)
     part = contrast[rows, columns]
-    if max(part.max(), -part.min()) < 0.06:
+    if max(part.max(), -part.min()) < LESION_CONTRAST:
         return "none"
     return "bright" if part.max() > -part.min() else "dark"
 
 
 def _brighter(fan: _Fan) -> str:
     """Liver above the kidney against the cortex between capsule and sinus, on the central beams."""
-    profile = np.nanmean(fan.beams[:, FAN_COLUMNS // 2 - 12 : FAN_COLUMNS // 2 + 12], axis=1)
+    central = fan.beams[:, FAN_COLUMNS // 2 - 12 : FAN_COLUMNS // 2 + 12]
+    profile = np.nan_to_num(central, nan=fan.tissue).mean(axis=1)
     liver = float(np.median(profile[int(0.18 * FAN_ROWS) : int(0.30 * FAN_ROWS)]))
     cortex = float(np.min(ndimage.uniform_filter1d(profile, 3)[int(0.36 * FAN_ROWS) : int(0.50 * FAN_ROWS)]))
     return "liver" if liver > cortex else "kidney"

@@ -92,7 +92,8 @@ def grow(rng: np.random.Generator, x_mm: np.ndarray) -> Retina:
         wrinkle = rng.uniform(5, 11) * waves
         start = rng.uniform(-3.2, -1.6)
         covered = (x_mm > start) & (x_mm < start + rng.uniform(4.2, 6.5))
-        membrane, wrinkle = rng.uniform(20, 28) * covered, wrinkle * covered
+        membrane = np.where(covered, rng.uniform(20, 28), 0.0)
+        wrinkle = wrinkle * covered
 
     boundaries = np.zeros((len(LAYERS) + 1, columns))
     boundaries[-1] = drusen
@@ -154,8 +155,8 @@ def _drusen(rng: np.random.Generator, x_mm: np.ndarray, keep_out: tuple[float, f
     height = np.zeros(len(x_mm))
     places = sorted(rng.permutation(free)[:count])
     for place in places:
-        centre = place + rng.uniform(-0.12, 0.12)
-        half = rng.uniform(0.24, 0.34)
+        centre = place + rng.uniform(-0.07, 0.07)
+        half = rng.uniform(0.22, 0.29)
         dome = np.clip(1 - ((x_mm - centre) / half) ** 2, 0, None)
         height += rng.uniform(75, 120) * np.sqrt(dome) * np.clip(2 * dome, 0, 1)
     return height, [_side(-1 if place < 0 else 1) for place in places]

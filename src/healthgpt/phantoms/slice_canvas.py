@@ -69,9 +69,7 @@ class SliceCanvas:
         """Give every sample of ``mask`` this tissue."""
         self.labels[mask] = tissue
 
-    def ellipse(
-        self, centre: tuple[float, float], semi_axes: tuple[float, float], degrees: float = 0.0
-    ) -> np.ndarray:
+    def ellipse(self, centre: tuple[float, float], semi_axes: tuple[float, float], degrees: float = 0.0) -> np.ndarray:
         """Mask of an ellipse; ``degrees`` turns it clockwise as seen on the image."""
         return self.ellipse_radius(centre, semi_axes, degrees) < 1.0
 

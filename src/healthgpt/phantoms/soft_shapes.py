@@ -83,10 +83,7 @@ def stamp(
         along = u / np.maximum(rho, 1e-3)
         two, three = 2 * along**2 - 1, 4 * along**3 - 3 * along
         rho = rho * (1 + wobble[:, 0, None, None] * two + wobble[:, 1, None, None] * three)
-    if profile is None:
-        shape = soft_step(rho, edge_px / radii.mean(axis=1)[:, None, None])
-    else:
-        shape = profile(rho)
+    shape = profile(rho) if profile else soft_step(rho, edge_px / radii.mean(axis=1)[:, None, None])
     height, width = canvas.shape
     inside = ((row >= 0) & (row < height))[:, :, None] & ((column >= 0) & (column < width))[:, None, :]
     index = row[:, :, None] * width + column[:, None, :]

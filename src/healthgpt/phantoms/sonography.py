@@ -17,6 +17,9 @@ from scipy import fft, ndimage
 AXIAL_SAMPLES_PER_PIXEL = 2
 """Beams are sampled twice as finely along depth as the picture, then averaged in pairs."""
 
+_MARGIN = 8
+"""Samples and beams by which a field is extended before it is convolved."""
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -138,23 +141,30 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], sigma: tuple[
     return np.repeat(field / (field.std() + 1e-6), AXIAL_SAMPLES_PER_PIXEL, axis=0)
 
 
-def _point_spread(field: np.ndarray, receiver: Receiver) -> np.ndarray:
-    """Convolve along depth with the pulse and across beams with the depth-dependent beam."""
-    samples, beams = field.shape
+def _beam_width(receiver: Receiver, samples: int) -> np.ndarray:
+    """Standard deviation of the beam in beams, by sample: narrowest at the focus."""
     depth = np.linspace(0, 1, samples, dtype=np.float32)
-    beam = receiver.beam_px * np.sqrt(1 + ((depth - receiver.focus) / 0.35) ** 2)
-    lateral = np.exp(-0.5 * (beam[:, None] * _frequencies(beams)[None, :]) ** 2)
-    axial = np.exp(-0.5 * (receiver.pulse_px * _frequencies(samples)) ** 2)[:, None]
+    return receiver.beam_px * np.sqrt(1 + ((depth - receiver.focus) / 0.35) ** 2)
+
+
+def _point_spread(field: np.ndarray, receiver: Receiver) -> np.ndarray:
+    """Convolve along depth with the pulse and across beams with the depth-dependent beam.
+
+    The field is mirrored at its borders, so that nothing leaks round from one side to the other.
+    """
+    width = np.pad(_beam_width(receiver, len(field)), _MARGIN, mode="edge")
+    field = np.pad(field, _MARGIN, mode="reflect")
+    lateral = np.exp(-0.5 * (width[:, None] * _frequencies(field.shape[1])[None, :]) ** 2)
+    axial = np.exp(-0.5 * (receiver.pulse_px * _frequencies(field.shape[0])) ** 2)[:, None]
     spread = fft.ifft(fft.fft(field, axis=1) * lateral, axis=1)
-    return fft.ifft(fft.fft(spread, axis=0) * axial, axis=0)
+    spread = fft.ifft(fft.fft(spread, axis=0) * axial, axis=0)
+    return spread[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
 
 
 def _speckle_power(receiver: Receiver, shape: tuple[int, int]) -> np.ndarray:
     """Mean intensity that white unit scatterers leave after the point-spread function, by row."""
-    samples, _ = shape
-    depth = np.linspace(0, 1, samples, dtype=np.float32)
-    beam = receiver.beam_px * np.sqrt(1 + ((depth - receiver.focus) / 0.35) ** 2)
-    return (1 / (2 * np.sqrt(np.pi) * beam) / (2 * np.sqrt(np.pi) * receiver.pulse_px))[:, None]
+    width = _beam_width(receiver, shape[0])
+    return (1 / (2 * np.sqrt(np.pi) * width) / (2 * np.sqrt(np.pi) * receiver.pulse_px))[:, None]
 
 
 def acquire(

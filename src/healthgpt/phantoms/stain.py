@@ -1,16 +1,18 @@
 """Stains as absorbers: how much haematoxylin, eosin or another dye lies in a pixel, and its colour.
 
 Transmitted light follows Beer-Lambert, I = I0 * exp(-ln(10) * sum_s c_s * v_s), with v_s the optical density
-of stain s per channel (Ruifrok & Johnston, Anal Quant Cytol Histol 23:291, 2001: haematoxylin, eosin and DAB
-vectors are theirs). The Romanowsky vectors of blood smears follow the dyes' absorption: the purple azure B and
-eosin Y complex on chromatin peaks near 550 nm with a shoulder at 650 nm (takes green and red), haemoglobin's
-bands at 540 and 415 nm take green and blue.
+of stain s per channel. Haematoxylin, eosin and DAB are those of Ruifrok & Johnston (Anal Quant Cytol Histol
+23:291, 2001), the scanned pair is the reference of Macenko et al. (ISBI 2009). The Romanowsky vectors of blood
+smears follow the dyes' absorption: the purple complex of azure B and eosin Y on chromatin peaks near 550 nm
+with a shoulder at 650 nm (takes green and red), haemoglobin's bands at 540 and 415 nm take green and blue.
 """
 
 import numpy as np
 
 HAEMATOXYLIN = np.array([0.65, 0.70, 0.29], np.float32)
 EOSIN = np.array([0.07, 0.99, 0.11], np.float32)
+SCANNED_HAEMATOXYLIN = np.array([0.56, 0.72, 0.41], np.float32)
+SCANNED_EOSIN = np.array([0.22, 0.80, 0.56], np.float32)
 DAB = np.array([0.27, 0.57, 0.78], np.float32)
 AZURE = np.array([0.56, 0.80, 0.20], np.float32)
 RED_CELL = np.array([0.22, 0.62, 0.68], np.float32)

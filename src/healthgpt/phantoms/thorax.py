@@ -204,7 +204,9 @@ def trunk_chord(anatomy: Anatomy, x: Grid, y: Grid) -> Grid:
     shoulder = 150.0 * _soft_step(y - top, 40.0) * (1.0 - _soft_step(y - anatomy.shoulders - 165.0, 130.0))
     shoulder = shoulder * _soft_step(anatomy.half_width + 120.0 - np.abs(x), 40.0)
     arm_centre = half + anatomy.arms + 40.0
-    arm = 85.0 * _chord(((np.abs(x) - arm_centre - 0.12 * y) / 42.0) ** 2) * _soft_step(y - anatomy.shoulders - 60.0, 40)
+    arm = (
+        85.0 * _chord(((np.abs(x) - arm_centre - 0.12 * y) / 42.0) ** 2) * _soft_step(y - anatomy.shoulders - 60.0, 40)
+    )
     chord = np.maximum(np.maximum(chord, neck), np.maximum(shoulder, arm))
     for side in (LEFT, RIGHT):
         centre_y = 0.45 * anatomy.dome_right
@@ -287,9 +289,7 @@ def consolidation_centre(anatomy: Anatomy, disease: Disease) -> tuple[float, flo
     return side * (0.58 * anatomy.half_width - 0.5 * inset), y + 0.4 * inset
 
 
-def project(
-    anatomy: Anatomy, disease: Disease, x: Grid, y: Grid, texture: Grid, branches: np.ndarray
-) -> Thicknesses:
+def project(anatomy: Anatomy, disease: Disease, x: Grid, y: Grid, texture: Grid, branches: np.ndarray) -> Thicknesses:
     """Tissue thicknesses along the beam for one patient.
 
     ``texture``: (size, size) smooth field of unit variance (parenchyma, patchiness of consolidation);
@@ -321,7 +321,7 @@ def project(
         for nodule in disease.nodules:
             if nodule.side == name:
                 squared = ((x - nodule.x) ** 2 + (y - nodule.y) ** 2) / nodule.radius**2
-                dense = dense + 2.8 * nodule.radius * _chord(squared) * inside
+                dense = dense + 4.0 * nodule.radius * _chord(squared) * inside
         dense = dense + inside * vessel_chord(anatomy, side, x, y, branches[0 if side == RIGHT else 1])
         dense = dense + inside * np.clip(1.2 * texture, -2.0, 4.0)
         if disease.has_effusion(name):
@@ -340,6 +340,4 @@ def project(
     lung = np.maximum(aerated - np.maximum(dense, 0.0), 0.0)
     soft = np.where(body > 0, np.maximum(body - lung - air, np.minimum(body, 30.0)), 0.0)
     bone = bone_chord(anatomy, x, y) * np.clip(body / 40.0, 0.0, 1.0)
-    return Thicknesses(
-        soft=soft.astype(np.float32), lung=lung.astype(np.float32), bone=bone.astype(np.float32)
-    )
+    return Thicknesses(soft=soft.astype(np.float32), lung=lung.astype(np.float32), bone=bone.astype(np.float32))

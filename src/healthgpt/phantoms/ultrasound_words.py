@@ -93,35 +93,30 @@ def _breast(rng: np.random.Generator, truth: dict[str, Any]) -> list[Question]:
 
 
 def _single_lesion(rng: np.random.Generator, lesion: dict[str, Any]) -> list[Question]:
-    kind = lesion["kind"]
-    asked = [
-        ask(
-            rng, "side",
-            ("Which half of the image holds the lesion?", "Is the lesion left or right?", "On which side is the mass?"),
-            lesion["side"], SIDES,
-        ),
-        ask(
-            rng, "size",
-            ("How large is the lesion?", "What size is the lesion?", "Is the lesion small, medium or large?"),
-            lesion["size"], ("small", "medium", "large"),
-        ),
-        ask(
-            rng, "presence",
-            ("Does the lesion look malignant?", "Is the mass malignant?", "Are there signs of malignancy?"),
-            yes_no(kind == "malignant mass"), YES_NO,
-        ),
-        ask(
-            rng, "comparison",
-            (
-                "Is the lesion wider or taller?", "Which is greater for the lesion, wide or tall: wider or taller?",
-                "Is the mass wider than tall or taller than wide?",
-            ),
-            "taller" if lesion["height_mm"] > lesion["width_mm"] else "wider", ("wider", "taller"),
-        ),
-    ]  # fmt: skip
-    if kind == "cyst" or rng.random() < 3 / 7:
-        phrasings = ("Is the lesion a cyst?", "Is the lesion anechoic?", "Is the lesion filled with fluid?")
-        asked.append(ask(rng, "presence", phrasings, yes_no(kind == "cyst"), YES_NO))
+    """Three of the five questions about a lesion; a cyst is asked about so that yes is as frequent as no."""
+    malignant, cyst = lesion["kind"] == "malignant mass", lesion["kind"] == "cyst"
+    side = ("Which half of the image holds the lesion?", "Is the lesion left or right?", "On which side is the mass?")
+    size = ("How large is the lesion?", "What size is the lesion?", "Is the lesion small, medium or large?")
+    malignancy = ("Does the lesion look malignant?", "Is the mass malignant?", "Are there signs of malignancy?")
+    fluid = ("Is the lesion a cyst?", "Is the lesion anechoic?", "Is the lesion filled with fluid?")
+    shape = (
+        "Is the lesion wider or taller?",
+        "What is the shape of the lesion, wider or taller?",
+        "Is the mass wider than tall or taller than wide?",
+    )
+    asked = []
+    for index in sorted(rng.permutation(5)[:3]):
+        if index == 0:
+            asked.append(ask(rng, "side", side, lesion["side"], SIDES))
+        elif index == 1:
+            asked.append(ask(rng, "size", size, lesion["size"], ("small", "medium", "large")))
+        elif index == 2:
+            asked.append(ask(rng, "presence", malignancy, yes_no(malignant), YES_NO))
+        elif index == 3:
+            answer = "taller" if lesion["height_mm"] > lesion["width_mm"] else "wider"
+            asked.append(ask(rng, "comparison", shape, answer, ("wider", "taller")))
+        elif cyst or rng.random() < 3 / 7:
+            asked.append(ask(rng, "presence", fluid, yes_no(cyst), YES_NO))
     return asked
 
 
@@ -157,7 +152,7 @@ def _liver(rng: np.random.Generator, truth: dict[str, Any]) -> list[Question]:
         asked.append(ask(rng, "count", phrasings, str(stones), ("0", "1", "2", "3")))
     if lesion != "none":
         phrasings = (
-            "Is the liver lesion brighter or darker than the liver?", "Is the lesion bright or dark: brighter or darker?",
+            "Is the liver lesion brighter or darker than the liver?", "Is the liver lesion brighter or darker?",
             "Compared with the liver, is the lesion brighter or darker?",
         )  # fmt: skip
         answer = "brighter" if lesion == "bright" else "darker"
@@ -217,21 +212,26 @@ def _tell_breast(rng: np.random.Generator, truth: dict[str, Any]) -> str:
     else:
         told = [f"a {lesion['size']} {lesion['kind']} on the {lesion['side']}" for lesion in truth["lesions"]]
         lesions = ("There is {}", "{}", "The image shows {}")[rng.integers(3)].format(" and ".join(told))
-    background = (
-        f"the {truth['thicker_layer']} layer is the thicker one, {'ribs are' if truth['ribs'] else 'no ribs are'} visible"
-    )
+    ribs = "ribs are" if truth["ribs"] else "no ribs are"
+    background = f"the {truth['thicker_layer']} layer is the thicker one, {ribs} visible"
     edge = "contact is even" if truth["dark_edge"] == "none" else f"the {truth['dark_edge']} edge has lost contact"
     return f"{_sentence(lesions)} {_sentence(f'{background} and {edge}')}"
 
 
 def _tell_liver(rng: np.random.Generator, truth: dict[str, Any]) -> str:
-    stones = _counted(truth["stone_count"], "stone", "stones")
+    told = {
+        "size": truth["gallbladder_size"],
+        "side": truth["gallbladder_side"],
+        "stones": _counted(truth["stone_count"], "stone", "stones"),
+    }
     gallbladder = (
-        "The {size} gallbladder on the {side} holds {stones}", "{size} gallbladder on the {side} with {stones}",
+        "The {size} gallbladder on the {side} holds {stones}",
+        "{size} gallbladder on the {side} with {stones}",
         "on the {side} lies a {size} gallbladder with {stones}",
-    )[rng.integers(3)].format(size=truth["gallbladder_size"], side=truth["gallbladder_side"], stones=stones)  # fmt: skip
+    )[rng.integers(3)].format(**told)
     lesion = "no liver lesion" if truth["liver_lesion"] == "none" else f"a {truth['liver_lesion']} liver lesion"
-    return f"{_sentence(gallbladder)} {_sentence(('there is {}', '{}', 'the image shows {}')[rng.integers(3)].format(lesion))}"
+    liver = ("there is {}", "{}", "the image shows {}")[rng.integers(3)].format(lesion)
+    return f"{_sentence(gallbladder)} {_sentence(liver)}"
 
 
 def _tell_kidney(rng: np.random.Generator, truth: dict[str, Any]) -> str:

@@ -19,10 +19,7 @@ class Vessel(NamedTuple):
 def _bezier(points: np.ndarray, steps: int) -> np.ndarray:
     t = np.linspace(0.0, 1.0, steps)[:, None]
     return (
-        (1 - t) ** 3 * points[0]
-        + 3 * (1 - t) ** 2 * t * points[1]
-        + 3 * (1 - t) * t**2 * points[2]
-        + t**3 * points[3]
+        (1 - t) ** 3 * points[0] + 3 * (1 - t) ** 2 * t * points[1] + 3 * (1 - t) * t**2 * points[2] + t**3 * points[3]
     )
 
 
@@ -71,8 +68,9 @@ def grow(
 ) -> tuple[list[Vessel], list[Vessel]]:
     """Arteries and veins of one eye.
 
-    ``disc`` (where the vessels enter it), ``fovea``: (row, column) in px; ``field_px``: radius of the field of view; ``calibre_px``: width
-    of the widest vein. Arteries are 0.7 of their veins (the normal arteriovenous ratio is about 2:3).
+    ``disc`` (where the vessels enter it), ``fovea``: (row, column) in px; ``field_px``: radius of the field of
+    view; ``calibre_px``: width of the widest vein. Arteries are 0.72 of
+    their veins (the normal arteriovenous ratio is about 2:3).
     """
     temporal = (fovea - disc) / np.hypot(*(fovea - disc))
     normal = np.array([-temporal[1], temporal[0]])
@@ -85,9 +83,13 @@ def grow(
             arcade = np.stack(
                 [
                     disc,
-                    disc + normal * vertical * rise * rng.uniform(0.75, 1.0) + temporal * reach * rng.uniform(-0.1, 0.1),
+                    disc
+                    + normal * vertical * rise * rng.uniform(0.75, 1.0)
+                    + temporal * reach * rng.uniform(-0.1, 0.1),
                     disc + normal * vertical * rise * 1.15 + temporal * reach * rng.uniform(0.45, 0.75),
-                    disc + normal * vertical * rise * rng.uniform(0.45, 0.95) + temporal * reach * rng.uniform(1.6, 2.0),
+                    disc
+                    + normal * vertical * rise * rng.uniform(0.45, 0.95)
+                    + temporal * reach * rng.uniform(1.6, 2.0),
                 ]
             )
             spread = rng.uniform(0.5, 1.1)

@@ -17,6 +17,8 @@ from healthgpt.sources.picture import Picture, load_pixels
 
 CLEAR_DIFFERENCE = 3
 """Red cells that one half must have more than the other before the halves are compared."""
+OFF_CENTRE = 0.08
+"""Share of the width by which a white cell's middle must lie beside the picture's before it has a half."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ def samples(root: Path) -> Iterator[Sample]:
         cells = read_cells(annotation)
         yield from picture.about()
         yield from _counted(picture, cells)
+        yield from _placed(picture, cells)
         yield from _compared(picture, cells)
         yield picture.described(report_of(cells))
         yield picture.reconstructed()
@@ -69,11 +72,11 @@ def report_of(cells: list[Cell]) -> str:
 
 
 def _counted(picture: Picture, cells: list[Cell]) -> Iterator[Sample]:
-    white, platelets = _number_of(cells, "WBC"), _number_of(cells, "Platelets")
+    platelets = _number_of(cells, "Platelets")
     yield from picture.ask(
         "presence",
         ("Is there a white blood cell?", "Does this smear show a white blood cell?", "Are white blood cells present?"),
-        "yes" if white else "no",
+        "yes" if _number_of(cells, "WBC") else "no",
         topic="white-cell",
     )
     yield from picture.ask(
@@ -89,12 +92,24 @@ def _counted(picture: Picture, cells: list[Cell]) -> Iterator[Sample]:
         tuple(str(number) for number in range(5)),
         topic="platelet-count",
     )
-    yield from picture.ask(
-        "count",
-        ("How many white blood cells are there?", "Count the white blood cells.", "What is the white cell count?"),
-        str(white),
-        topic="white-cell-count",
-    )
+
+
+def _placed(picture: Picture, cells: list[Cell]) -> Iterator[Sample]:
+    """Nearly every picture is taken around a white cell, so its presence is asked for each half as well."""
+    centres = [cell.centre for cell in cells if cell.kind == "WBC"]
+    if any(abs(centre - 0.5) < OFF_CENTRE for centre in centres):
+        return
+    for half, present in (("left", any(x < 0.5 for x in centres)), ("right", any(x > 0.5 for x in centres))):
+        yield from picture.ask(
+            "presence",
+            (
+                f"Is there a white blood cell in the {half} half of the image?",
+                f"Does the {half} half of this smear show a white blood cell?",
+                f"Are white blood cells present on the {half} of the image?",
+            ),
+            "yes" if present else "no",
+            topic=f"white-cell-{half}",
+        )
 
 
 def _compared(picture: Picture, cells: list[Cell]) -> Iterator[Sample]:

@@ -107,8 +107,8 @@ def _sample_pair(ct: Picture, ct_title: str, mri: Picture, mri_title: str) -> It
         yield picture.described(title)
         yield picture.reconstructed()
     yield mri.sharpened()
-    yield ct.converted("ct-to-mri", mri.pixels)
-    yield mri.converted("mri-to-ct", ct.pixels)
+    yield ct.converted("ct-to-mri", mri)
+    yield mri.converted("mri-to-ct", ct)
 
 
 SOURCE = Source(

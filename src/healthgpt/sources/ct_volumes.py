@@ -1,12 +1,15 @@
 """CT volumes: axial slices of an abdomen and pelvis, a chest and an average brain.
 
 Left out: ``example_ct_sm``, which is slices 82 to 111 of ``example_ct`` voxel for voxel, and
-``CT_2D_head_fixed``, which is called CT and shows a T1-weighted MRI.
+``CT_2D_head_fixed``, which is called CT and shows a T1-weighted MRI. Voxels around the average brain hold 0 and
+not the -1000 HU of air; they are set to air.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from healthgpt.imaging.image import Window
 from healthgpt.record import Sample
@@ -17,17 +20,21 @@ from healthgpt.sources.volume_slices import axial_slices, load_volume
 BODY_WINDOW = Window(centre=40.0, width=400.0)
 LUNG_WINDOW = Window(centre=-600.0, width=1500.0)
 BRAIN_WINDOW = Window(centre=40.0, width=120.0)
+AIR_HU = -1000.0
 
 
 @dataclass(frozen=True)
 class Scan:
-    """``region``: from the slice's index, since one scan can cover two; None in between."""
+    """``region``: from the slice's index, since one scan can cover two; None in between.
+    ``first``: lowest slice index that shows the region in this window."""
 
     file: str
     window: Window
     every_mm: float
     region: Callable[[int], str | None]
     report: str
+    first: int = 0
+    zero_is_air: bool = False
 
 
 def trunk_region(index: int) -> str | None:
@@ -40,11 +47,12 @@ def trunk_region(index: int) -> str | None:
 SCANS = (
     Scan("example_ct.nii.gz", BODY_WINDOW, 3.0, trunk_region, "CT of the {region}, axial slice."),
     Scan(
-        "3DCT_lung_baseline_small.mha", LUNG_WINDOW, 5.0, lambda _: "chest", "CT of one side of the chest, axial slice."
+        "3DCT_lung_baseline_small.mha", LUNG_WINDOW, 5.0, lambda _: "chest",
+        "CT of one side of the chest, axial slice.", first=15,
     ),
     Scan(
         "ct_brain_atlas_1mm.nii.gz", BRAIN_WINDOW, 4.0, lambda _: "head",
-        "CT of the brain without the skull, average of many people, axial slice.",
+        "CT of the brain without the skull, average of many people, axial slice.", zero_is_air=True,
     ),
 )  # fmt: skip
 
@@ -54,8 +62,12 @@ def samples(root: Path) -> Iterator[Sample]:
     folder = SOURCE.folder_in(root)
     for scan in SCANS:
         volume = load_volume(required_file(folder / scan.file, SOURCE.name))
+        if scan.zero_is_air:
+            volume = replace(volume, values=np.where(volume.values == 0, np.float32(AIR_HU), volume.values))
         group = scan.file.split(".")[0]
         for plane in axial_slices(volume, scan.every_mm, modality="ct", units="hounsfield", window=scan.window):
+            if plane.index < scan.first:
+                continue
             region = scan.region(plane.index)
             picture = Picture(
                 SOURCE.name, SOURCE.licence, f"{group}/z{plane.index:03d}", group, split_of(SOURCE.name, group),

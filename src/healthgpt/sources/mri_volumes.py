@@ -1,7 +1,7 @@
 """MR volumes: axial slices for questions, reconstruction and 4x super-resolution. A volume is one group.
 
-``formats`` holds one small volume in four containers, of which the MetaImage is read. The single DICOM slices of
-the T1 head series are left out: they are the same head as its volume.
+Left out: the small echo-planar volume of ``formats``, into which a white line is drawn, and the single DICOM slices
+of the T1 head series, which are the same head as its volume.
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,6 @@ SCANS: dict[str, tuple[Scan, ...]] = {
         Scan("T2.nii.gz", "BSD-2-Clause", "head", "T2-weighted MRI of the head, axial slice."),
         Scan("example_mr_sm.nii.gz", "Apache-2.0", "abdomen", "MRI of the abdomen, axial slice."),
         Scan("someones_anatomy.nii.gz", "MIT", "head", "Coarse MRI of the head, axial slice."),
-        Scan("formats/mha.mha", "BSD-2-Clause", "head", "Coarse echo-planar MRI of the head, axial slice."),
     ),
     "mri_t1_fnndsc": (
         Scan("sag_mprage_t1.nii.gz", "MIT", "head", "T1-weighted MRI of the head, axial slice.", from_mm=50.0),
@@ -69,10 +68,10 @@ SOURCES = {
         name="mri_misc",
         title="Assorted MR volumes",
         licence="CC BY 4.0, BSD-2-Clause, Apache-2.0, MIT (per volume)",
-        obtain="https://github.com/niivue/niivue-demo-images, neurolabusc/Clinical, wasserth/TotalSegmentator, "
-        "nipy/nibabel and rordenlab/i2nii",
+        obtain="https://github.com/niivue/niivue-demo-images, neurolabusc/Clinical, wasserth/TotalSegmentator "
+        "and nipy/nibabel",
         folder="mri_misc",
-        published_images=5,
+        published_images=4,
         published_questions=0,
         samples=partial(samples, "mri_misc"),
     ),

@@ -90,7 +90,9 @@ class Picture:
 
     def answered(self, kind: str, label: str, instruction: str, response: str, options: tuple[str, ...] = ()) -> Sample:
         """One question with its answer."""
-        record = self._record(self.modality, label, instruction, response=response, options=options, kind=kind)
+        record = self._record(
+            self.modality, label, instruction, image=self.file, response=response, options=options, kind=kind
+        )
         return Sample(record, self.pixels, None)
 
     def described(self, report: str) -> Sample:
@@ -100,24 +102,32 @@ class Picture:
 
     def reconstructed(self) -> Sample:
         """The picture as its own target."""
-        return Sample(self._drawing("reconstruct"), self.pixels, self.pixels)
+        return Sample(self._drawing("reconstruct", self.file, self.file), self.pixels, self.pixels)
 
     def sharpened(self) -> Sample:
         """4x super-resolution: the outer three quarters of k-space are cut off for the input."""
         blurred = truncate_kspace(self.pixels.astype(np.float32) / 255.0, factor=4)
-        return Sample(self._drawing("super-resolution"), to_bytes(blurred), self.pixels)
+        record = self._drawing("super-resolution", self.file.removesuffix(".png") + "-truncated.png", self.file)
+        return Sample(record, to_bytes(blurred), self.pixels)
 
-    def converted(self, task: str, target: np.ndarray) -> Sample:
-        """``ct-to-mri`` or ``mri-to-ct``: ``target`` shows the same slice on the same grid, uint8."""
-        return Sample(self._drawing(task), self.pixels, target)
+    def converted(self, task: str, target: "Picture") -> Sample:
+        """``ct-to-mri`` or ``mri-to-ct``: ``target`` shows the same slice on the same grid."""
+        return Sample(self._drawing(task, self.file, target.file), self.pixels, target.pixels)
 
     def drawn_from(self, report: str) -> Sample:
         """``report-to-cxr``: the instruction carries the report, the picture is the target."""
         instruction = f"{self._pick(TASKS['report-to-cxr'].instructions, 'report-to-cxr')} {report}"
-        return Sample(self._record("report-to-cxr", "report-to-cxr", instruction), None, self.pixels)
+        record = self._record("report-to-cxr", "report-to-cxr", instruction, target_image=self.file)
+        return Sample(record, None, self.pixels)
 
-    def _drawing(self, task: str) -> Record:
-        return self._record(task, task, self._pick(TASKS[task].instructions, task))
+    @property
+    def file(self) -> str:
+        """Where the pixels go, relative to the folder of ``records.jsonl``; one file for all their records."""
+        return _as_path(f"images/{self.source}/{self.name}.png")
+
+    def _drawing(self, task: str, image: str, target_image: str) -> Record:
+        instruction = self._pick(TASKS[task].instructions, task)
+        return self._record(task, task, instruction, image=image, target_image=target_image)
 
     def _record(
         self,
@@ -125,6 +135,8 @@ class Picture:
         label: str,
         instruction: str,
         *,
+        image: str | None = None,
+        target_image: str | None = None,
         response: str = "",
         options: tuple[str, ...] = (),
         kind: str = "",
@@ -133,6 +145,8 @@ class Picture:
             id=self._identity(label),
             task=task,
             instruction=instruction,
+            image=image,
+            target_image=target_image,
             response=response,
             options=options,
             kind=kind,
@@ -143,14 +157,18 @@ class Picture:
         )
 
     def _identity(self, label: str) -> str:
-        """An id that can also be a path: data sets name files with blanks and brackets."""
-        return re.sub(r"[^A-Za-z0-9._/-]+", "_", f"{self.source}/{self.name}/{label}")
+        return _as_path(f"{self.source}/{self.name}/{label}")
 
     def _generator(self, label: str) -> np.random.Generator:
         return np.random.default_rng(int(fraction_of(self._identity(label)) * 2**63))
 
     def _pick(self, phrasings: Sequence[str], label: str) -> str:
         return phrasings[int(fraction_of(self._identity(label)) * len(phrasings))]
+
+
+def _as_path(text: str) -> str:
+    """Without the blanks and brackets with which data sets name their files."""
+    return re.sub(r"[^A-Za-z0-9._/-]+", "_", text)
 
 
 def load_pixels(path: Path, *, colour: bool = False, window: Window | None = None) -> np.ndarray:

@@ -11,22 +11,21 @@ from healthgpt.imaging.read import read_image
 from healthgpt.record import Sample
 from healthgpt.sources.base import Source, split_of
 from healthgpt.sources.picture import Picture, shrink, to_bytes
-from healthgpt.sources.volume_slices import shows_something
 
 GROUP = "visible-human"
 WHITE = 110 / 255
 """The published grey value, as a share of white, that is shown white: soft tissue lies about 65, bone above 100."""
-FIRST_HEAD_SLICE = 24
-"""The slices below show neck and shoulders."""
+HEAD_SLICES = range(24, 224)
+"""Below lie neck and shoulders, above the last rim of the scalp."""
 BOX = (slice(100, 420), slice(90, 410))
 
 
 def samples(root: Path) -> Iterator[Sample]:
     """The head slices with questions and as reconstruction targets."""
     for path in sorted(SOURCE.folder_in(root).glob("slice_*.png")):
-        pixels = shrink(to_bytes(read_image(path).pixels[BOX] / WHITE))
-        if int(path.stem.removeprefix("slice_")) < FIRST_HEAD_SLICE or not shows_something(pixels):
+        if int(path.stem.removeprefix("slice_")) not in HEAD_SLICES:
             continue
+        pixels = shrink(to_bytes(read_image(path).pixels[BOX] / WHITE))
         picture = Picture(
             SOURCE.name, SOURCE.licence, path.stem, GROUP, split_of(SOURCE.name, GROUP), "ct", "head", pixels
         )

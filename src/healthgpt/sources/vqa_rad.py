@@ -35,8 +35,8 @@ HEAD_MRI = frozenset((
 
 REGIONS = {"HEAD": "head", "CHEST": "chest", "ABD": "abdomen"}
 KINDS = {
-    "PRES": "presence",
-    "PRSE": "presence",
+    "PRES": "finding",
+    "PRSE": "finding",
     "MODALITY": "modality",
     "ORGAN": "region",
     "POS": "position",

@@ -61,6 +61,8 @@ class DataPlan(Strict):
     """Cases per modality (and pairs per task) simulated for validation losses."""
     packs: tuple[str, ...] = ()
     """Real data packs, used where they are present."""
+    text_packs: tuple[str, ...] = ()
+    """Packs of questions without images, for the language model."""
     real_share: float = Field(default=0.25, ge=0, le=1)
     """Share of the examples of a batch that are real, where a family has real ones."""
 

@@ -50,7 +50,7 @@ def usable_packs(workspace: Workspace) -> list[str]:
     if workspace.packs is None:
         return []
     here = present(workspace.packs)
-    return [name for name in workspace.recipe.data.packs if name in here]
+    return [name for name in workspace.recipe.data.packs if name in here]  # text-only packs are not jobs
 
 
 def build_data(workspace: Workspace, workers: int, progress: Callable[[int, int], None]) -> int:

@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from healthgpt.backbone.load import load_tokenizer
 from healthgpt.backbone.prompts import template_named
 from healthgpt.record import read_records
-from healthgpt.sources.catalog import text_pairs
+from healthgpt.sources.catalog import SOURCES, present
 from healthgpt.training.loop import run_steps
 from healthgpt.training.workspace import Workspace
 from healthgpt.variants import variant_named
@@ -27,7 +27,10 @@ def conversations(workspace: Workspace) -> Iterator[tuple[str, str]]:
         if record.split == "train":
             yield record.instruction, record.response
     if workspace.packs is not None:
-        yield from text_pairs(workspace.packs)
+        for name in present(workspace.packs):
+            pairs = SOURCES[name].text_pairs
+            if name in workspace.recipe.data.text_packs and pairs is not None:
+                yield from pairs(workspace.packs)
 
 
 def train_tokenizer(texts: Iterator[str], size: int) -> PreTrainedTokenizerFast:

@@ -24,26 +24,34 @@ def _record(example: Reading | Drawing) -> Record:
 
 
 class Pool(Generic[Example]):
-    """Examples grouped by task: a draw picks real or simulated by share, then a task, then an example."""
+    """Examples by group: a draw picks simulated or real by share, then a group, then an example.
+
+    Simulated examples are grouped by task, all tasks alike. Real ones are grouped by data set and task, each
+    drawn in proportion to the square root of its size: large sets lead without drowning the small ones.
+    """
 
     def __init__(self, examples: Sequence[Example], real_share: float) -> None:
-        self.simulated: dict[str, list[Example]] = {}
-        self.real: dict[str, list[Example]] = {}
+        simulated: dict[str, list[Example]] = {}
+        real: dict[str, list[Example]] = {}
         for example in examples:
             source = _record(example).provenance.source
-            group = self.simulated if source == PHANTOM else self.real
-            group.setdefault(example.task, []).append(example)
+            if source == PHANTOM:
+                simulated.setdefault(example.task, []).append(example)
+            else:
+                real.setdefault(f"{source} {example.task}", []).append(example)
+        self.simulated = [simulated[name] for name in sorted(simulated)]
+        self.real = [real[name] for name in sorted(real)]
+        sizes = np.sqrt([len(group) for group in self.real])
+        self.weights = sizes / sizes.sum() if self.real else sizes
         self.real_share = real_share if self.real and self.simulated else float(bool(self.real))
 
     def draw(self, count: int, rng: np.random.Generator) -> list[Example]:
-        """``count`` examples; tasks of a group are equally likely, real ones in proportion to their size."""
+        """``count`` examples, with replacement."""
         drawn = []
         for _ in range(count):
             if rng.random() < self.real_share:
-                flat = [example for own in self.real.values() for example in own]
-                drawn.append(flat[int(rng.integers(len(flat)))])
+                group = self.real[int(rng.choice(len(self.real), p=self.weights))]
             else:
-                names = sorted(self.simulated)
-                own = self.simulated[names[int(rng.integers(len(names)))]]
-                drawn.append(own[int(rng.integers(len(own)))])
+                group = self.simulated[int(rng.integers(len(self.simulated)))]
+            drawn.append(group[int(rng.integers(len(group)))])
         return drawn

@@ -7,7 +7,7 @@ one, so no convolution runs at full resolution.
 """
 
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from healthgpt.errors import ModelError
 
@@ -31,8 +31,8 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]  # this convolution has a bias
 
     def forward(self, features: Tensor) -> Tensor:
-        hidden = self.first(F.silu(self.first_norm(features)))
-        return features + self.second(F.silu(self.second_norm(hidden)))
+        hidden = self.first(functional.silu(self.first_norm(features)))
+        return features + self.second(functional.silu(self.second_norm(hidden)))
 
 
 class SelfAttention(nn.Module):
@@ -50,7 +50,7 @@ class SelfAttention(nn.Module):
         batch, width, height, columns = features.shape
         tokens = self.norm(features).flatten(2).transpose(1, 2)  # (B, h*w, width)
         query, key, value = self.query_key_value(tokens).chunk(3, dim=-1)
-        mixed = self.out(F.scaled_dot_product_attention(query, key, value))
+        mixed = self.out(functional.scaled_dot_product_attention(query, key, value))
         return features + mixed.transpose(1, 2).reshape(batch, width, height, columns)
 
 

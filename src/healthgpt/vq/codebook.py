@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from healthgpt.errors import ModelError
 
@@ -65,7 +65,7 @@ class Codebook(nn.Module):
 
     def lookup(self, codes: Tensor) -> Tensor:
         """The vectors of the codes: (B, h, w) int64 -> (B, D, h, w)."""
-        return F.embedding(codes, self.vectors).movedim(-1, 1)
+        return functional.embedding(codes, self.vectors).movedim(-1, 1)
 
     def forward(self, latents: Tensor, generator: torch.Generator | None = None) -> Quantised:
         """Quantise (B, D, h, w); in training mode the vectors then move towards what they stood for.
@@ -79,7 +79,7 @@ class Codebook(nn.Module):
             self._start(points, generator)
         codes = self.nearest(latents)
         chosen = self.lookup(codes)
-        commitment = F.mse_loss(latents, chosen)
+        commitment = functional.mse_loss(latents, chosen)
         if self.training:
             self._follow(points, codes.flatten(), generator)
         return Quantised(latents + (chosen - latents).detach(), codes, commitment)

@@ -1,0 +1,120 @@
+"""Laws of the whole model: mixed equals apart, grains by task, saved equals loaded, damage is noticed."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from tiny import tiny_model
+
+from healthgpt.data.collate import right_padded
+from healthgpt.errors import ModelError
+from healthgpt.model.build import plugin_specs
+from healthgpt.model.checkpoint import ModelConfig, load_model, save_model
+from healthgpt.vision.preprocess import Preprocessing
+
+
+def two_rows(builder, variant, seed=0):
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, (variant.image_size, variant.image_size, 3), dtype=np.uint8)
+    prompts = [
+        builder.reading([("is there a nodule", "yes")], has_image=True),
+        builder.drawing("turn this ct into an mri", has_image=True, codes=[1, 2, 3, 4]),
+    ]
+    return prompts, ["ct", "ct-to-mri"], [image, image], Preprocessing(size=variant.image_size)
+
+
+def saved(folder, seed=0):
+    model, builder, variant = tiny_model(seed)
+    preprocessing = Preprocessing(size=variant.image_size)
+    config = ModelConfig(
+        name="tiny", variant="nano", template="nano", text_size=variant.text_size, code_count=variant.code_count,
+        grid=variant.grid, context=variant.context, hidden_size=variant.hidden_size,
+        grains=model.vision.hidden_states, preprocessing=preprocessing, codec_preprocessing=preprocessing,
+        plugins=model.plugins, licence="none", provenance="a test",
+    )  # fmt: skip
+    save_model(folder, model, config, plugin_specs(variant), torch.float32)
+    return model, builder, variant
+
+
+def test_mixed_batch_equals_rows_apart():
+    model, builder, variant = tiny_model()
+    prompts, tasks, images, preprocessing = two_rows(builder, variant)
+    mixed = model(right_padded(prompts, tasks, images, preprocessing))
+    for row in range(2):
+        apart = model(right_padded(prompts[row : row + 1], tasks[row : row + 1], images[row : row + 1], preprocessing))
+        length = len(prompts[row])
+        torch.testing.assert_close(mixed[row, :length], apart[0], atol=1e-5, rtol=1e-5)
+
+
+def test_the_grain_follows_the_task_and_needs_only_its_blocks():
+    model, _, variant = tiny_model()
+    tower = model.vision.tower
+    pixels = torch.randn(1, 3, variant.image_size, variant.image_size)
+    ran = []
+    hooks = [b.register_forward_hook(lambda *_, i=i: ran.append(i)) for i, b in enumerate(tower.clip.encoder.layers)]
+    model.vision(pixels, ["concrete"])
+    assert ran == [0]  # drawing: the first block alone
+    ran.clear()
+    model.vision(pixels, ["abstract"])
+    assert ran == list(range(tower.depth - 1))  # reading: all but the last
+    for hook in hooks:
+        hook.remove()
+
+
+def test_tower_states_are_those_of_the_library():
+    model, _, variant = tiny_model()
+    tower = model.vision.tower.eval()
+    pixels = torch.randn(2, 3, variant.image_size, variant.image_size)
+    library = tower.clip(pixels, output_hidden_states=True).hidden_states
+    for index in (1, -2):
+        torch.testing.assert_close(tower(pixels, index), library[index][:, 1:])
+
+
+def test_zero_task_and_instruction_embeddings_change_nothing():
+    model, builder, variant = tiny_model()
+    batch = right_padded(*two_rows(builder, variant))
+    with torch.no_grad():
+        model.fusion.task_embedding.zero_()
+        model.fusion.instruction_embedding.zero_()
+    ids = batch.input_ids_BT.clamp_min(0)
+    plain = torch.cat([model.fusion.text_embedding, model.fusion.image_embedding])[ids]
+    assert torch.equal(model.fusion.embed(ids, batch.tasks, batch.instruction_BT), plain)
+
+
+def test_saved_equals_loaded(tmp_path):
+    model, builder, variant = saved(tmp_path)
+    loaded, config, specs = load_model(tmp_path)
+    batch = right_padded(*two_rows(builder, variant))
+    assert torch.equal(model(batch), loaded(batch))
+    assert set(specs) == {"comprehension", "generation"}
+    assert config.hashes
+
+
+@pytest.mark.parametrize("name", ["fusion.safetensors", "backbone/model.safetensors", "plugins/generation/plugin.json"])
+def test_a_damaged_or_missing_file_is_named(tmp_path, name):
+    saved(tmp_path)
+    path = tmp_path / name
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ModelError, match=f"{path.name} is damaged"):
+        load_model(tmp_path)
+    path.unlink()
+    with pytest.raises(ModelError, match="lacks"):
+        load_model(tmp_path)
+
+
+def test_a_config_cannot_point_outside_its_folder(tmp_path):
+    saved(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["hashes"]["../elsewhere"] = "0"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="outside the folder"):
+        load_model(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": 99}', '{"format": 1, "surprise": 1}'])
+def test_a_malformed_config_is_refused(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ModelError):
+        load_model(tmp_path)
