@@ -1,6 +1,7 @@
-"""The contract: splits by hash, and what a missing data set is told as."""
+"""The contract: splits by hash and by slab, and what a missing data set is told as."""
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from healthgpt.errors import DataError
-from healthgpt.sources.base import Source, fraction_of, split_of
+from healthgpt.sources.base import SLAB_SLICES, Source, fraction_of, slab_of, split_of, split_of_slab
 
 SOURCE = Source("tiny", "Tiny set", "CC0", "https://example.org/tiny", "tiny_pack", 1, 0)
 
@@ -32,6 +33,19 @@ def test_shares_are_seven_one_two() -> None:
     assert counts["train"] == pytest.approx(3_500, abs=150)
     assert counts["validation"] == pytest.approx(500, abs=100)
     assert counts["test"] == pytest.approx(1_000, abs=120)
+
+
+def test_slabs_do_not_touch() -> None:
+    slabs = [slab_of(number) for number in range(200)]
+    for below, above in pairwise(slabs):
+        assert below is None or above is None or below == above
+    assert max(Counter(slab for slab in slabs if slab is not None).values()) == SLAB_SLICES - 1
+
+
+@given(st.integers(0, 1000))
+def test_ten_neighbouring_slabs_have_two_for_testing_and_one_for_validation(first: int) -> None:
+    splits = Counter(split_of_slab(slab) for slab in range(first, first + 10))
+    assert splits == {"train": 7, "test": 2, "validation": 1}
 
 
 def test_missing_data_set_says_where_to_get_it(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The CT and MR atlas: units, common grid, alignment, slabs."""
+"""The CT and MR atlas: units, common grid, alignment, splits."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -31,16 +31,6 @@ def test_resampling_goes_through_the_affine() -> None:
         wanted = (ct_mr_atlas.X_MM, ct_mr_atlas.Y_MM, ct_mr_atlas.Z_MM)[axis]
         inside = np.moveaxis(grid.values, axis, 0)[:, 50, 20]
         assert np.allclose(inside[10:60], wanted[10:60], atol=1e-3)
-
-
-def test_slabs_do_not_touch_and_all_splits_have_some() -> None:
-    slabs = {float(z): ct_mr_atlas.slab_of(float(z)) for z in ct_mr_atlas.Z_MM}
-    for z, slab in slabs.items():
-        above = slabs.get(z + 2.0)
-        assert slab is None or above is None or slab == above
-    splits = [ct_mr_atlas.split_of_slab(slab) for slab in set(slabs.values()) - {None} if slab is not None]
-    assert splits.count("test") == 3
-    assert splits.count("validation") == 1
 
 
 def test_real_pack(packs: Path, lawful: Callable[[list[Sample]], None]) -> None:

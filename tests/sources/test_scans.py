@@ -1,6 +1,8 @@
 """The packs of scans and single pictures: CT and MR volumes, Visible Human, single slices, DICOM, scikit-image."""
 
+import re
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +24,28 @@ def pictures(samples: list[Sample]) -> dict[str, np.ndarray]:
     return {s.record.provenance.original_id: s.image for s in samples if s.record.task == "reconstruct"}  # type: ignore[misc]
 
 
+def check_held_out(samples: list[Sample], apart: int) -> None:
+    """Each volume has all three splits, and slices of two splits are at least ``apart`` slice numbers from each other.
+
+    The slice number is the digits at the end of the name."""
+    volumes: dict[str, dict[int, str]] = {}
+    for sample in samples:
+        volume, number = re.fullmatch(r"(.*?)(\d+)", sample.record.provenance.original_id).groups()  # type: ignore[union-attr]
+        volumes.setdefault(volume, {})[int(number)] = sample.record.split
+    for splits in volumes.values():
+        assert set(splits.values()) == {"train", "validation", "test"}
+        for (below, first), (above, second) in pairwise(sorted(splits.items())):
+            assert first == second or above - below >= apart
+
+
 def test_ct_volumes(packs: Path, lawful: Callable[[list[Sample]], None]) -> None:
     samples = list(ct_volumes.samples(packs))
     lawful(samples)
     regions = {s.record.response for s in samples if s.record.kind == "region"}
     assert regions == {"abdomen", "pelvis", "chest", "head"}
+    held_out = [s for s in samples if s.record.split == "test"]
+    assert {s.record.response for s in held_out if s.record.kind == "region"} == regions
+    check_held_out(samples, apart=2)
     shown = pictures(samples)
     # The average brain stands on black, as a head CT does, although its file holds 0 HU around it.
     assert all(image[0, 0] == 0 for name, image in shown.items() if name.startswith("ct_brain_atlas"))
@@ -41,7 +60,7 @@ def test_left_out_ct_volume_is_a_copy(packs: Path) -> None:
 
 
 def test_mr_volumes(packs: Path, lawful: Callable[[list[Sample]], None]) -> None:
-    for name, groups in (("mri_misc", 4), ("mri_t1_fnndsc", 1)):
+    for name, groups in (("mri_misc", 4), ("mri_t1_fnndsc", 7)):
         source = mri_volumes.SOURCES[name]
         assert source.samples is not None
         samples = list(source.samples(packs))
@@ -52,11 +71,21 @@ def test_mr_volumes(packs: Path, lawful: Callable[[list[Sample]], None]) -> None
         assert all(max(s.target.shape) >= 100 for s in sharpened if s.target is not None)
 
 
+def test_t1_head_is_held_out_by_slab_and_its_dicom_slices_left_out(packs: Path) -> None:
+    samples = list(mri_volumes.samples("mri_t1_fnndsc", packs))
+    # Taken every 5 slices of 0.86 mm: one left out between two slabs.
+    check_held_out(samples, apart=10)
+    assert {s.record.split for s in samples if s.record.task == "super-resolution"} == {"train", "validation", "test"}
+    assert {s.record.provenance.original_id.split("/")[0] for s in samples} == {"sag_mprage_t1"}
+
+
 def test_visible_human(packs: Path, lawful: Callable[[list[Sample]], None]) -> None:
     samples = list(visible_human.samples(packs))
     lawful(samples)
     shown = pictures(samples)
-    assert len(shown) == 50
+    # 50 slices from neck to vertex, less one between every two slabs.
+    assert len(shown) == 40
+    check_held_out(samples, apart=8)
     assert all(image.shape == (256, 256) and image.max() == 255 for image in shown.values())
 
 

@@ -59,6 +59,10 @@ def test_slices_keep_their_distance_and_leave_out_empty_ones() -> None:
     volume = Volume(body(), (2.0, 2.0, 2.0), np.eye(4))
     planes = list(axial_slices(volume, 4.0, modality="mri", units="arbitrary", window=WINDOW))
     assert [plane.index for plane in planes] == [1, 3, 5, 7]
+    # Numbers go on counting through the empty slices, so that a slab keeps its height.
+    lifted = Volume(np.roll(body(), 4, axis=2), (2.0, 2.0, 2.0), np.eye(4))
+    planes = list(axial_slices(lifted, 4.0, modality="mri", units="arbitrary", window=WINDOW))
+    assert [(plane.number, plane.index) for plane in planes] == [(2, 5), (3, 7), (4, 9), (5, 11)]
 
 
 def test_pixels_are_made_square() -> None:

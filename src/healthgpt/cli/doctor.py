@@ -80,7 +80,7 @@ def _bundled_model() -> tuple[bool, str]:
     folder = bundled("nano")
     if not has_weights(folder):
         return False, f"no weights in {folder}; next: reinstall, or train them with 'healthgpt train nano'"
-    return True, f"nano, {sum(path.stat().st_size for path in folder.iterdir()) / 1e6:.1f} MB"
+    return True, f"nano, {sum(path.stat().st_size for path in folder.rglob('*')) / 1e6:.1f} MB"
 
 
 CHECKS: dict[str, Callable[[], tuple[bool, str]]] = {

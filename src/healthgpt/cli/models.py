@@ -46,11 +46,11 @@ def show(name: Annotated[str, typer.Argument(metavar="MODEL", help="A model's na
     if name in VARIANTS:
         rows = [[field, str(value)] for field, value in vars(VARIANTS[name]).items()]
         print_table(name, ["dimension", "value"], rows)
-    entries = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+    entries = sorted(path for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else []
     if not entries:
         print(f"No weights here: {name} is not bundled.")
         return
-    files_here = [[path.name, f"{path.stat().st_size / 1e6:.2f} MB"] for path in entries]
+    files_here = [[str(path.relative_to(folder)), f"{path.stat().st_size / 1e6:.2f} MB"] for path in entries]
     print_table(str(folder), ["file", "size"], files_here)
 
 

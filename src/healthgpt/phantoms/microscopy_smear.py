@@ -76,7 +76,7 @@ def draw(rng: np.random.Generator, size: int) -> Specimen:
     light = stain.transmit(
         (lamp * (1 - fall_off[..., None])).astype(np.float32),
         [
-            (red * rng.uniform(0.2, 0.38), stain.vary(rng, stain.RED_CELL, 0.035)),
+            (red * rng.uniform(0.2, 0.38), stain.vary(rng, stain.RED_CELL, 0.06)),
             (white.nuclei * rng.uniform(0.55, 0.8) + platelets, stain.vary(rng, stain.AZURE, 0.04)),
             (white.cytoplasm * rng.uniform(0.08, 0.2), white.cytoplasm_stain),
         ],

@@ -149,17 +149,21 @@ def _abdomen(hounsfield: np.ndarray, body: Body) -> dict[str, Any]:
     core = body.mask & (body.across**2 + body.down**2 < 0.8**2)
     organs = smooth[core & (smooth > 80) & (smooth < 225) & (np.abs(body.across) > 0.25)]
     enhanced = organs.size > 0.1 * float(core.sum())
-    liver_level, dark_level = (110.0, 78.0) if enhanced else (60.0, 33.0)
-    smoother = gaussian_filter(np.clip(hounsfield, -100, 150), 1.1)
-    dark = binary_opening(core & (smoother < dark_level) & (smoother > -25) & (body.across < 0.5), BLOCK)
+    liver_level, dark_level = (110.0, 78.0) if enhanced else (60.0, 36.0)
+    smooth_organs = gaussian_filter(np.clip(hounsfield, -100, 150), 0.8)
+    dark = binary_opening(core & (smooth_organs < dark_level) & (smooth_organs > -25) & (body.across < 0.5), BLOCK)
     # A dark spot counts where liver lies around it.
-    in_liver, in_fat = np.abs(smoother - liver_level) < 22, smoother < -30
+    in_liver, in_fat = np.abs(smooth_organs - liver_level) < 24, smooth_organs < -30
     lesions = [
-        blob for blob in blobs(dark, 8) if _surrounded(blob, in_liver) > 0.58 and _surrounded(blob, in_fat) < 0.25
+        blob
+        for blob in blobs(dark, 9)
+        if _surrounded(blob, in_liver) > 0.62 and _surrounded(blob, in_fat) < 0.25 and roundness(blob) > 0.4
     ]
     kidneys = core & (np.abs(body.across) > 0.25) & (body.down > -0.15)
     kidneys &= body.across**2 + body.down**2 < 0.72**2
-    stone = blobs(binary_opening(kidneys & (gaussian_filter(np.clip(hounsfield, 0, 240), 0.6) > (220 if enhanced else 150))), 5)
+    stone = blobs(
+        binary_opening(kidneys & (gaussian_filter(np.clip(hounsfield, 0, 240), 0.6) > (222 if enhanced else 190))), 5
+    )
     found = [blob for blob in stone if roundness(blob) > 0.5][:1]
     return {
         "region": "abdomen",

@@ -30,17 +30,20 @@ def measure(image: np.ndarray) -> dict[str, Any]:
 
 
 def _is_smear(pixels: np.ndarray) -> bool:
-    """Red cells take blue like green (salmon); eosin and haematoxylin take more green than blue.
+    """A smear has bare, colourless glass between cells that take little red.
 
-    DAB takes blue too, but a DAB section has enough blue nuclei to take red as well.
+    Eosin tints all of a section; a DAB section has glass too, but is brown or, without glands, blue.
     """
-    density = _density(pixels, np.quantile(pixels, 0.93, axis=(0, 1)))
-    total = density.sum(axis=2)
-    coloured = (total > 0.12) & (total < 0.9)
-    if coloured.sum() < 50:
+    lamp = np.quantile(pixels, 0.93, axis=(0, 1))
+    density = _density(pixels, lamp)
+    total = ndimage.gaussian_filter(density.sum(axis=2), 1.0)
+    cells = (total > 0.12) & (total < 0.9)
+    if cells.sum() < 50:
         return True
-    red, green, blue = (np.median(density[..., channel][coloured]) for channel in range(3))
-    return bool(blue > 0.78 * green and blue - red > 0.28 * green)
+    red, green = (float(np.median(density[..., channel][cells])) for channel in (0, 1))
+    smooth = ndimage.gaussian_filter(pixels, (1.0, 1.0, 0.0))
+    colourless = float(np.mean(2 * smooth[..., 1] > 0.93 * (smooth[..., 0] + smooth[..., 2])))
+    return colourless > 0.2 and red < 0.77 * green and not _has_dab(pixels, lamp)
 
 
 def _density(pixels: np.ndarray, lamp: np.ndarray) -> np.ndarray:
@@ -53,7 +56,7 @@ def _half(left: float, right: float) -> str:
 
 
 def _measure_smear(pixels: np.ndarray) -> dict[str, Any]:
-    lamp = np.maximum(np.quantile(pixels, 0.9, axis=(0, 1)), 0.1)
+    lamp = np.maximum(np.quantile(pixels, 0.9, axis=(0, 1)), 1 / 255)
     amounts = stain.unmix(pixels, lamp, [stain.AZURE, stain.RED_CELL])
     azure = ndimage.gaussian_filter(amounts[..., 0], 0.8)
     red = ndimage.gaussian_filter(amounts[..., 1], 0.8)

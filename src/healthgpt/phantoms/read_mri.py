@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from scipy.ndimage import (
-    binary_fill_holes,
     binary_opening,
     distance_transform_edt,
     gaussian_filter,
@@ -16,15 +15,11 @@ from scipy.ndimage import (
 
 from healthgpt.phantoms.slice_reading import (
     BLOCK,
-    Blob,
     Body,
-    blobs,
     compare_ventricles,
     find_body,
     grey,
     largest,
-    roundness,
-    sides_of,
 )
 
 
@@ -49,9 +44,6 @@ def _head(pixels: np.ndarray, body: Body, depth: np.ndarray) -> dict[str, Any]:
     contrast = _head_contrast(relative[depth > 0.3 * radius], white)
     findings: dict[str, Any] = {"region": "head", "contrast": contrast}
     brain = depth > 0.27 * radius
-    if contrast == "flair":
-        kind, found = _flair_lesions(relative, brain)
-        findings.update(lesion=kind, lesion_count=len(found), lesion_side=sides_of(body, found))
     if contrast != "proton density":
         fluid = {"t1-weighted": relative < 0.58, "t2-weighted": relative > 2.3, "flair": relative < 0.5}[contrast]
         findings.update(compare_ventricles(brain, brain & fluid))
@@ -61,26 +53,12 @@ def _head(pixels: np.ndarray, body: Body, depth: np.ndarray) -> dict[str, Any]:
 def _head_contrast(inner: np.ndarray, white: float) -> str:
     """The contrast, from the spread of brightness deep in the head relative to white matter (``white``)."""
     dark, low, high, bright = (float(np.percentile(inner, share)) for share in (3, 20, 80, 97))
-    if white > 0.5:
+    if white > 0.56 or (dark > 0.72 and bright < 1.5):
         return "proton density"
     if (bright > 1.75 and dark > 0.45) or bright > 3.0:
         return "t2-weighted"
     orbits = bright > 2.2 and dark < 0.2
     return "t1-weighted" if orbits or (high + low < 2.02 and dark > 0.3) else "flair"
-
-
-def _flair_lesions(relative: np.ndarray, brain: np.ndarray) -> tuple[str, list[Blob]]:
-    """Oedema and infarcts outshine the cortex; blood is dark within its oedema, a mass in between."""
-    found = [
-        blob
-        for blob in blobs(binary_opening(binary_fill_holes(brain & (relative > 1.75)), BLOCK), 12)
-        if roundness(blob) > 0.45
-    ][:3]
-    if not found:
-        return "none", []
-    cores = [float(np.median(relative[distance_transform_edt(blob.mask) > 2])) for blob in found if blob.area > 30]
-    core = float(np.median(cores)) if cores else 2.0
-    return ("haemorrhage" if core < 1.2 else "mass" if core < 2.05 else "infarct"), found
 
 
 def _trunk(pixels: np.ndarray, body: Body, depth: np.ndarray) -> dict[str, Any]:
@@ -90,12 +68,12 @@ def _trunk(pixels: np.ndarray, body: Body, depth: np.ndarray) -> dict[str, Any]:
     if _mirrored(pixels, body) < 0.72:
         # In the abdomen the liver is the reference: bright against fat in T1, dark in T2.
         liver = (np.abs(body.across + 0.45) < 0.22) & (np.abs(body.down + 0.2) < 0.3)
-        contrast = "t1-weighted" if float(np.median(smooth[liver])) > 0.32 * fat else "t2-weighted"
+        contrast = "t1-weighted" if float(np.median(smooth[liver])) > 0.36 * fat else "t2-weighted"
         return {"region": "abdomen", "contrast": contrast}
-    muscle = float(np.median(smooth[depth > 0.3 * reach]))
-    contrast = "t1-weighted" if muscle > 0.27 * fat else "t2-weighted"
     middle = body.mask & (np.abs(body.across) < 0.42) & (body.down < 0.3) & (body.down > -0.85)
-    urine = smooth > 0.85 * fat if contrast == "t2-weighted" else (smooth < 0.26 * fat) & (smooth > 0.08 * fat)
+    # Urine outshines fat in T2 only.
+    contrast = "t2-weighted" if float(np.percentile(smooth[middle], 96)) > 1.22 * fat else "t1-weighted"
+    urine = smooth > 1.4 * fat if contrast == "t2-weighted" else (smooth < 0.26 * fat) & (smooth > 0.08 * fat)
     bladder = largest(binary_opening(middle & urine, BLOCK))
     columns = np.nonzero(bladder.any(axis=0))[0]
     width = float(np.ptp(np.nonzero(body.mask.any(axis=0))[0])) + 1

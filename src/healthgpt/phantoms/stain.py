@@ -3,8 +3,9 @@
 Transmitted light follows Beer-Lambert, I = I0 * exp(-ln(10) * sum_s c_s * v_s), with v_s the optical density
 of stain s per channel. Haematoxylin, eosin and DAB are those of Ruifrok & Johnston (Anal Quant Cytol Histol
 23:291, 2001), the scanned pair is the reference of Macenko et al. (ISBI 2009). The Romanowsky vectors of blood
-smears follow the dyes' absorption: the purple complex of azure B and eosin Y on chromatin peaks near 550 nm
-with a shoulder at 650 nm (takes green and red), haemoglobin's bands at 540 and 415 nm take green and blue.
+smears are normalised from the dyes' absorption: the purple complex of azure B and eosin Y on chromatin peaks
+near 550 nm with a shoulder at 650 nm (takes green and red); red cells are haemoglobin (540 and 415 nm) under
+eosin (520 nm), their balance set to the BCCD photographs' median density ratios.
 """
 
 import numpy as np
@@ -15,7 +16,7 @@ SCANNED_HAEMATOXYLIN = np.array([0.56, 0.72, 0.41], np.float32)
 SCANNED_EOSIN = np.array([0.22, 0.80, 0.56], np.float32)
 DAB = np.array([0.27, 0.57, 0.78], np.float32)
 AZURE = np.array([0.56, 0.80, 0.20], np.float32)
-RED_CELL = np.array([0.22, 0.62, 0.68], np.float32)
+RED_CELL = np.array([0.38, 0.74, 0.56], np.float32)
 
 _LN_10 = np.float32(np.log(10.0))
 

@@ -3,7 +3,8 @@
 CT numbers (HU) are typical clinical values at 120 kV (Bushberg, *The Essential Physics of Medical
 Imaging*, ch. 10; organ values as used in everyday reporting). Relaxation times are at 1.5 T: brain
 T2, muscle and blood from Stanisz et al. 2005 (Magn Reson Med 54:507), liver, spleen, kidney and marrow
-from de Bazelaire et al. 2004 (Radiology 230:652), fat from Gold et al. 2004 (Am J Roentgenol 183:343),
+from de Bazelaire et al. 2004 (Radiology 230:652), fat from Gold et al. 2004 (Am J Roentgenol 183:343;
+its T2 is set between their 165 ms and the 58 ms of de Bazelaire),
 brain and fluid T1 from Rooney et al. 2007 (Magn Reson Med 57:308).
 Lesion values are assumptions of this phantom, set between the normal tissues the way lesions look in
 practice (blood: early subacute, so bright on T1 and dark on T2; tumour rim: after contrast).
@@ -68,7 +69,7 @@ class Properties:
 TISSUES: dict[Tissue, Properties] = {
     Tissue.AIR: Properties(-1000, 0, -1000, 1000, 10, 0.0),
     Tissue.SKIN: Properties(40, 8, 50, 700, 40, 0.65),
-    Tissue.FAT: Properties(-100, 6, -100, 288, 165, 0.92),
+    Tissue.FAT: Properties(-100, 6, -100, 288, 110, 0.92),
     Tissue.MUSCLE: Properties(55, 4, 62, 1008, 44, 0.80),
     # Bone protons decay before the echo, and flowing blood leaves the slice: both are signal voids.
     Tissue.CORTICAL_BONE: Properties(950, 120, 950, 300, 1, 0.15),

@@ -4,13 +4,16 @@ Layers are found by structure, not by name: all ``nn.Linear`` inside the decoder
 lies outside the blocks and never carries a plugin.
 """
 
+import inspect
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from healthgpt.errors import ModelError
-from healthgpt.plugins.routing import close_block, open_block, open_route
+from healthgpt.plugins.routing import Route, open_route, opened
 
 AdapterMaker = Callable[[int, int], nn.Module]
 """(in_features, out_features) -> a LoRA, MoELoRA or HLoRA for one layer."""
@@ -69,11 +72,30 @@ def make_routable(language_model: nn.Module) -> list[str]:
             parent = block.get_submodule(name.rpartition(".")[0]) if "." in name else block
             setattr(parent, name.rpartition(".")[2], RoutedLinear(linear))
             names.append(f"{index}.{name}")
-        block.register_forward_pre_hook(open_block, with_kwargs=True)
-        block.register_forward_hook(close_block, always_call=True)
+        _take_route(block)
     if not names:
         raise ModelError("the backbone has no linear layers to attach plugins to", found=type(language_model).__name__)
     return names
+
+
+def _take_route(block: nn.Module) -> None:
+    """Give a decoder block the argument ``plugin_route``, opened for its linear layers.
+
+    The route must be open *inside* activation checkpointing, which the library wraps around the class's
+    forward, so the bare forward is taken and checkpointed here.
+    """
+    bare = inspect.unwrap(type(block).forward)
+
+    def forward(*args: Any, plugin_route: Route | None = None, **kwargs: Any) -> Any:
+        def routed(*inner: Any) -> Any:
+            with opened(plugin_route):
+                return bare(block, *inner, **kwargs)
+
+        if getattr(block, "gradient_checkpointing", False) and block.training:
+            return checkpoint(routed, *args, use_reentrant=False)
+        return routed(*args)
+
+    block.forward = forward  # type: ignore[method-assign]
 
 
 def routed_layers(language_model: nn.Module) -> Iterator[tuple[str, RoutedLinear]]:

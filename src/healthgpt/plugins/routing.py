@@ -6,7 +6,8 @@ which is private to the running thread or task, so two threads may use one model
 and a block recomputed in the backward pass (activation checkpointing) opens the same route again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -36,12 +37,11 @@ open_route: ContextVar[Route | None] = ContextVar("open_route", default=None)
 """The route of the decoder block being computed; None outside a block."""
 
 
-def open_block(_block: torch.nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-    """Forward pre-hook of a decoder block: take the route out of its arguments and open it."""
-    open_route.set(kwargs.pop("plugin_route", None))
-    return args, kwargs
-
-
-def close_block(_block: torch.nn.Module, _args: tuple, _output: object) -> None:
-    """Forward hook of a decoder block, run even when the block failed: close the route."""
-    open_route.set(None)
+@contextmanager
+def opened(route: Route | None) -> Iterator[None]:
+    """Open a route for the linear layers computed inside; closed again even when they fail."""
+    token = open_route.set(route)
+    try:
+        yield
+    finally:
+        open_route.reset(token)

@@ -12,6 +12,11 @@ TRAIN_SHARE = 0.7
 VALIDATION_SHARE = 0.1
 """Shares of the groups; what is left is the test split, held out and never used in training."""
 
+SLAB_SLICES = 5
+"""A data set of one patient, or one volume, has no second patient to hold out: it is cut into slabs of so many
+neighbouring slices, each a group. Held-out slabs are of a patient seen in training, so a score on them says less
+than one on unseen patients would."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -61,6 +66,25 @@ def split_of(source: str, group: str, *, train: float = TRAIN_SHARE, validation:
     if position < train:
         return "train"
     return "validation" if position < train + validation else "test"
+
+
+def slab_of(number: int) -> int | None:
+    """Number of the slab that slice ``number`` lies in, counted along one volume from 0; None between two slabs.
+
+    A slab is ``SLAB_SLICES`` neighbouring slices less the lowest, which is left out so that slabs do not touch.
+    """
+    slab, inside = divmod(number, SLAB_SLICES)
+    return slab if inside else None
+
+
+def split_of_slab(slab: int) -> Split:
+    """Of ten neighbouring slabs two are for testing and one for validation.
+
+    Placed by position and not by hash, so that all heights of a volume are tested.
+    """
+    if slab % 5 == 2:
+        return "test"
+    return "validation" if slab % 10 == 5 else "train"
 
 
 def required_file(path: Path, source: str) -> Path:

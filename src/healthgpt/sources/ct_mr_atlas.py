@@ -1,9 +1,8 @@
 """CT and MR population averages in MNI space: the one aligned pair of modalities that may be used freely.
 
-There is one average brain, not patients. It is cut into 10 mm slabs along z, each slab is one group, and the lowest
-slice of each is left out so that slabs do not touch. Every fifth slab is for testing, placed by its height and not
-by hash, so that all heights are tested. The test slabs are still the same brain as the training slabs: a score on
-them says that conversion works, not how well it would do on a new patient.
+There is one average brain, not patients. It is cut into 10 mm slabs along z (``base.slab_of``), each slab one group.
+The test slabs are still the same brain as the training slabs: a score on them says that conversion works, not how
+well it would do on a new patient.
 
 The CT files hold Cormack units, an invertible rescaling that stretches soft tissue eleven times (Rorden et al.
 2012); they are turned back to Hounsfield units here.
@@ -16,8 +15,8 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from healthgpt.imaging.image import Units, Window
-from healthgpt.record import Sample, Split
-from healthgpt.sources.base import Source, required_file
+from healthgpt.record import Sample
+from healthgpt.sources.base import Source, required_file, slab_of, split_of_slab
 from healthgpt.sources.picture import Picture
 from healthgpt.sources.volume_slices import Volume, axial_pixels, load_volume, shows_something, volume_window
 
@@ -39,7 +38,6 @@ X_MM = np.arange(-90.0, 91.0)
 Y_MM = np.arange(-126.0, 91.0)
 Z_MM = np.arange(-70.0, 82.0, 2.0)
 """The common grid, MNI millimetres: 1 mm in the slice, a slice every 2 mm."""
-SLAB_MM = 10.0
 
 
 def samples(root: Path) -> Iterator[Sample]:
@@ -51,7 +49,7 @@ def samples(root: Path) -> Iterator[Sample]:
         mri = on_common_grid(load_volume(required_file(folder / mri_file, SOURCE.name)))
         mri_window = volume_window(mri.values)
         for index in range(len(Z_MM)):
-            slab = slab_of(float(Z_MM[index]))
+            slab = slab_of(index)
             pixels = {
                 "ct": _pixels(ct, index, "ct", "hounsfield", HEAD_WINDOW),
                 "mri": _pixels(mri, index, "mri", "arbitrary", mri_window),
@@ -76,19 +74,6 @@ def on_common_grid(volume: Volume) -> Volume:
     affine = np.diag([1.0, 1.0, 2.0, 1.0])
     affine[:3, 3] = X_MM[0], Y_MM[0], Z_MM[0]
     return Volume(map_coordinates(volume.values, voxels, order=1), (1.0, 1.0, 2.0), affine)
-
-
-def slab_of(z_mm: float) -> int | None:
-    """Number of the 10 mm slab a slice lies in; None for the lowest slice of each."""
-    number, inside = divmod(z_mm - Z_MM[0], SLAB_MM)
-    return None if inside < 2.0 else int(number)
-
-
-def split_of_slab(slab: int) -> Split:
-    """Of ten neighbouring slabs two are for testing and one for validation."""
-    if slab % 5 == 2:
-        return "test"
-    return "validation" if slab % 10 == 5 else "train"
 
 
 def _pixels(volume: Volume, index: int, modality: str, units: Units, window: Window) -> np.ndarray:

@@ -1,4 +1,8 @@
-"""MR volumes: axial slices for questions, reconstruction and 4x super-resolution. A volume is one group.
+"""MR volumes: axial slices for questions, reconstruction and 4x super-resolution.
+
+A volume of ``mri_misc`` is one group. ``mri_t1_fnndsc`` is one patient, split by slabs of neighbouring slices
+(``base.slab_of``), each slab one group: its held-out slices are of the patient seen in training, so a score on them
+says less than one on unseen patients would.
 
 Left out: the small echo-planar volume of ``formats``, into which a white line is drawn, and the single DICOM slices
 of the T1 head series, which are the same head as its volume.
@@ -10,20 +14,22 @@ from functools import partial
 from pathlib import Path
 
 from healthgpt.record import Sample
-from healthgpt.sources.base import Source, required_file, split_of
+from healthgpt.sources.base import Source, required_file, slab_of, split_of, split_of_slab
 from healthgpt.sources.picture import Picture
 from healthgpt.sources.volume_slices import axial_slices, load_volume
 
 
 @dataclass(frozen=True)
 class Scan:
-    """``from_mm``: height above the volume's lowest slice where the named region begins."""
+    """``from_mm``: height above the volume's lowest slice where the named region begins.
+    ``by_slab``: split within the volume, where it is the only one of its pack."""
 
     file: str
     licence: str
     region: str
     report: str
     from_mm: float = 0.0
+    by_slab: bool = False
 
 
 EVERY_MM = 4.0
@@ -38,7 +44,14 @@ SCANS: dict[str, tuple[Scan, ...]] = {
         Scan("someones_anatomy.nii.gz", "MIT", "head", "Coarse MRI of the head, axial slice."),
     ),
     "mri_t1_fnndsc": (
-        Scan("sag_mprage_t1.nii.gz", "MIT", "head", "T1-weighted MRI of the head, axial slice.", from_mm=50.0),
+        Scan(
+            "sag_mprage_t1.nii.gz",
+            "MIT",
+            "head",
+            "T1-weighted MRI of the head, axial slice.",
+            from_mm=50.0,
+            by_slab=True,
+        ),
     ),
 }
 
@@ -48,12 +61,18 @@ def samples(name: str, root: Path) -> Iterator[Sample]:
     folder = SOURCES[name].folder_in(root)
     for scan in SCANS[name]:
         volume = load_volume(required_file(folder / scan.file, name))
-        group = scan.file.split(".")[0]
+        stem = scan.file.split(".")[0]
         for plane in axial_slices(volume, EVERY_MM, modality="mri", units="arbitrary"):
             if plane.index * volume.spacing_mm[2] < scan.from_mm:
                 continue
+            group, split = stem, split_of(name, stem)
+            if scan.by_slab:
+                slab = slab_of(plane.number)
+                if slab is None:
+                    continue
+                group, split = f"{stem}/slab-{slab}", split_of_slab(slab)
             picture = Picture(
-                name, scan.licence, f"{group}/z{plane.index:03d}", group, split_of(name, group),
+                name, scan.licence, f"{stem}/z{plane.index:03d}", group, split,
                 "mri", scan.region, plane.pixels,
             )  # fmt: skip
             yield from picture.about()

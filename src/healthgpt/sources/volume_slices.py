@@ -34,9 +34,11 @@ class Volume:
 
 @dataclass(frozen=True)
 class AxialSlice:
-    """``index``: along z from the feet; ``pixels``: uint8, (height, width), at most 256 on the long side."""
+    """``index``: along z from the feet; ``number``: counts the slices taken, from 0 and with those that show nothing;
+    ``pixels``: uint8, (height, width), at most 256 on the long side."""
 
     index: int
+    number: int
     pixels: np.ndarray
 
 
@@ -64,10 +66,10 @@ def axial_slices(
     """
     window = window or volume_window(volume.values)
     step = max(1, round(every_mm / volume.spacing_mm[2]))
-    for index in range(step // 2, volume.values.shape[2], step):
+    for number, index in enumerate(range(step // 2, volume.values.shape[2], step)):
         pixels = axial_pixels(volume, index, modality=modality, units=units, window=window)
         if shows_something(pixels):
-            yield AxialSlice(index, shrink(pixels))
+            yield AxialSlice(index, number, shrink(pixels))
 
 
 def axial_pixels(volume: Volume, index: int, *, modality: str, units: Units, window: Window) -> np.ndarray:

@@ -35,11 +35,11 @@ class Preprocessing(BaseModel):
             picture = canvas
         if picture.size != (self.size, self.size):
             picture = picture.resize((self.size, self.size), PillowImage.Resampling.BICUBIC)
-        return np.asarray(picture)
+        return np.array(picture)  # a copy: Pillow's own buffer is read-only
 
     def normalise(self, squares: np.ndarray) -> torch.Tensor:
         """uint8 (N, size, size, 3) -> float32 (N, 3, size, size), mean and deviation applied."""
-        tensor = torch.from_numpy(np.ascontiguousarray(squares)).permute(0, 3, 1, 2).float().div_(255)
+        tensor = torch.from_numpy(np.array(squares)).permute(0, 3, 1, 2).float().div_(255)
         mean = torch.tensor(self.mean).view(1, 3, 1, 1)
         return (tensor - mean) / torch.tensor(self.std).view(1, 3, 1, 1)
 
