@@ -9,7 +9,7 @@ from healthgpt.phantoms import ct, read_ct
 from healthgpt.phantoms.anatomy import make_anatomy
 from healthgpt.phantoms.ct_scanner import HEAD_WINDOW, ct_numbers, show
 
-UNSEEN = range(11_000_000, 11_000_070)
+UNSEEN = range(11_000_000, 11_000_050)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from healthgpt.phantoms import ct, mri, read_mri
 from healthgpt.phantoms.mri_scanner import FLAIR, T1_WEIGHTED, T2_WEIGHTED, tissue_signal
 from healthgpt.phantoms.tissues import PROTON_DENSITY, T1_MS, T2_MS, Tissue
 
-UNSEEN = range(11_000_000, 11_000_070)
+UNSEEN = range(11_000_000, 11_000_120)
 
 
 @pytest.fixture(scope="module")

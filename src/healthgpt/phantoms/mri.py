@@ -47,7 +47,7 @@ def _brightness_questions(rng: np.random.Generator, anatomy: Anatomy, contrast: 
     (first, first_tissue), (second, second_tissue) = _COMPARED[anatomy.region]
     signal = tissue_signal(contrast, anatomy.t1_ms, anatomy.t2_ms, anatomy.proton_density)
     ratio = float(signal[first_tissue] / signal[second_tissue])
-    if 1 / 1.25 < ratio < 1.25:
+    if 1 / 1.12 < ratio < 1.12:
         return []
     # In the head both T1 and FLAIR darken the fluid: half of them are left out.
     if anatomy.region == "head" and ratio < 1 and rng.random() < 0.5:

@@ -71,8 +71,10 @@ def _trunk(pixels: np.ndarray, body: Body, depth: np.ndarray) -> dict[str, Any]:
         contrast = "t1-weighted" if float(np.median(smooth[liver])) > 0.36 * fat else "t2-weighted"
         return {"region": "abdomen", "contrast": contrast}
     middle = body.mask & (np.abs(body.across) < 0.42) & (body.down < 0.3) & (body.down > -0.85)
-    # Urine outshines fat in T2 only.
-    contrast = "t2-weighted" if float(np.percentile(smooth[middle], 96)) > 1.22 * fat else "t1-weighted"
+    # In T2 urine outshines fat, or, where the bladder is small, muscle is darker against fat than in T1.
+    urine_outshines = float(np.percentile(smooth[middle], 96)) > 1.14 * fat
+    dark_muscle = float(np.median(smooth[depth > 0.3 * reach])) < 0.335 * fat
+    contrast = "t2-weighted" if urine_outshines or dark_muscle else "t1-weighted"
     urine = smooth > 1.4 * fat if contrast == "t2-weighted" else (smooth < 0.26 * fat) & (smooth > 0.08 * fat)
     bladder = largest(binary_opening(middle & urine, BLOCK))
     columns = np.nonzero(bladder.any(axis=0))[0]

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
 from healthgpt.errors import RecipeError, closest
 from healthgpt.tasks import GENERATION_TASKS, MODALITIES
@@ -41,8 +41,8 @@ class CodecSteps(Steps):
     embed_dim: PositiveInt
     fold: PositiveInt
     widths: tuple[PositiveInt, ...]
-    encoder_blocks: tuple[PositiveInt, ...]
-    decoder_blocks: tuple[PositiveInt, ...]
+    encoder_blocks: tuple[NonNegativeInt, ...]
+    decoder_blocks: tuple[NonNegativeInt, ...]
     attention: bool = False
     adversarial_start: int = Field(default=-1, ge=-1)
     """Step at which the patch adversary joins; -1: never."""

@@ -63,10 +63,20 @@ class Codec(nn.Module):
         """Rows and columns of codes of one picture of ``image_size``."""
         return self.image_size // self.stride, self.image_size // self.stride
 
-    def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Reconstruction:
-        """Reconstruct (B, 3, H, W) in [-1, 1] with gradients; in training mode the codebook follows."""
+    def forward(
+        self, images: Tensor, generator: torch.Generator | None = None, *, quantise: bool = True
+    ) -> Reconstruction:
+        """Reconstruct (B, 3, H, W) in [-1, 1] with gradients; in training mode the codebook follows.
+
+        Without ``quantise`` the latents reach the decoder unrounded, the codebook stays as it is, the
+        codes are its nearest and the commitment is 0.
+        """
         self._check_images(images)
-        quantised = self.codebook(self.encoder(images), generator)
+        latents = self.encoder(images)
+        if not quantise:
+            free = self.decoder(latents).float()
+            return Reconstruction(free, self.codebook.nearest(latents), latents.new_zeros((), dtype=torch.float32))
+        quantised = self.codebook(latents, generator)
         return Reconstruction(self.decoder(quantised.latents).float(), quantised.codes, quantised.commitment)
 
     @torch.no_grad()

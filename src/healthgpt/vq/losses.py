@@ -29,7 +29,9 @@ class LossWeights:
     """How much each term counts. Pictures are compared in [0, 1].
 
     ``adversarial`` multiplies the adaptive weight of VQGAN eq. 7; the adversary joins at step
-    ``adversarial_start`` and is left out altogether when no discriminator is given.
+    ``adversarial_start`` and is left out altogether when no discriminator is given. Before step
+    ``quantise_start`` nothing is rounded, so that the codebook is placed on latents that already tell
+    pictures apart (tint above all) and not on those of an untrained encoder.
     """
 
     pixel: float = 1.0
@@ -40,6 +42,7 @@ class LossWeights:
     commitment: float = 0.25
     adversarial: float = 0.1
     adversarial_start: int = 0
+    quantise_start: int = 0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -173,7 +176,7 @@ def codec_step(
     chooses the precision (autocast around the call is safe: the losses are in float32) and steps both
     optimisers. ``generator`` draws the restarts of dead codes.
     """
-    drawn = codec(batch, generator)
+    drawn = codec(batch, generator, quantise=step >= weights.quantise_start)
     with torch.autocast(batch.device.type, enabled=False):
         real, fake = (batch.float() + 1) / 2, (drawn.images + 1) / 2
         real_luma, fake_luma = luma(real), luma(fake)
