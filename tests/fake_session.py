@@ -1,12 +1,13 @@
 """A stand-in for ``inference.session.Session``: same face, canned replies, no weights, no torch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from healthgpt.errors import ModelError
+from healthgpt.request import Request
 from healthgpt.result import Answer, Drawing
 
 REPLY = "a ct of the head"
@@ -49,3 +50,10 @@ class FakeSession:
         ramp = np.tile(np.linspace(0, 255, 128).astype(np.uint8)[None, :, None], (128, 1, 3))
         codes = [[row * GRID + column for column in range(GRID)] for row in range(GRID)]
         return Drawing(ramp, codes, 0.5, 1.5, task, self.name)
+
+    def run(self, requests: Sequence[Request]) -> list[Answer | Drawing]:
+        """Each request by its own method, in order."""
+        return [
+            self.ask(one.image, one.text or "") if one.family == "comprehension" else self.generate(one.task, one.image)
+            for one in requests
+        ]

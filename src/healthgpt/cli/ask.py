@@ -78,5 +78,6 @@ def ask(
         print_json(answer.as_json())
     else:
         print(answer.text)
-        note(f"confidence {answer.confidence:.2f}, {answer.model}, {answer.seconds:.1f} s")
+        said = "" if answer.text else "the model said nothing; "
+        note(f"{said}confidence {answer.confidence:.2f}, {answer.model}, {answer.seconds:.1f} s")
     research_note()

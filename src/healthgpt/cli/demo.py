@@ -52,7 +52,7 @@ def demo(
     right = sum(row[2].strip().lower() == row[3].lower() for row in answer_rows)
     print(f"{right} of {len(answer_rows)} answers are exactly right.\n")
     drawing_rows, task_rows = _draw_all(session, folder, output, drawings)
-    print_table("Drawing: the five generation tasks", ["task", "from", "drawing", "confidence", "seconds"], task_rows)
+    print_table("Drawing: the five generation tasks", ["task", "from", "drawing", "confidence"], task_rows)
     sheet = output / "contact_sheet.png"
     pairs_of_tasks = [
         [tile for row in drawing_rows[first : first + 2] for tile in row] for first in range(0, len(drawing_rows), 2)
@@ -68,57 +68,51 @@ def demo(
 
 
 def _read_all(session: Any, folder: Path, output: Path, images: list[Any]) -> tuple[list[Any], list[list[str]]]:
-    """Ask about every image; returns contact sheet tiles and table rows."""
+    """Ask all questions about all images in one batch; returns contact sheet tiles and table rows."""
     from healthgpt.cli.contact_sheet import Tile
     from healthgpt.imaging.intensity import to_display
     from healthgpt.imaging.read import read_image
+    from healthgpt.request import ASK, Request
 
+    pictures = [read_image(folder / sample.file) for sample in images]
+    asked = [(number, line) for number, sample in enumerate(images) for line in sample.questions[:QUESTIONS_SHOWN]]
+    with working(f"reading {len(images)} images"):
+        answers = session.run([Request(ASK, pictures[number], line.question) for number, line in asked])
     tiles, rows = [], []
-    for sample in images:
+    for number, sample in enumerate(images):
         shutil.copyfile(folder / sample.file, output / sample.file)
-        image = read_image(folder / sample.file)
-        said = []
-        for number, line in enumerate(sample.questions[:QUESTIONS_SHOWN]):
-            with working(f"reading {sample.file}"):
-                answer = session.ask(image, line.question)
-            label = sample.file if number == 0 else ""
+        own = [(line, answer) for (place, line), answer in zip(asked, answers, strict=True) if place == number]
+        for line, answer in own:
+            label = "" if line is not own[0][0] else sample.file
             rows.append([label, line.question, answer.text, line.answer, f"{answer.confidence:.2f}"])
-            said.append(answer.text)
-        tiles.append(Tile(to_display(image), f"{sample.modality}: {', '.join(said)}"))
+        said = ", ".join(answer.text for _, answer in own)
+        tiles.append(Tile(to_display(pictures[number]), f"{sample.modality}: {said}"))
     return tiles, rows
 
 
 def _draw_all(session: Any, folder: Path, output: Path, drawings: list[Any]) -> tuple[list[list[Any]], list[list[str]]]:
-    """Draw every task; returns contact sheet rows (input, drawing, reference) and table rows."""
+    """Draw all tasks in one batch; returns contact sheet rows (input, drawing, reference) and table rows."""
     from healthgpt.cli.contact_sheet import Tile
     from healthgpt.imaging.intensity import to_display
     from healthgpt.imaging.read import read_image
+    from healthgpt.request import Request
 
-    sheet_rows, table_rows = [], []
-    for sample in drawings:
-        image = None
-        tiles = []
-        if sample.input is not None:
-            shutil.copyfile(folder / sample.input, output / sample.input)
-            image = read_image(folder / sample.input)
-            tiles.append(Tile(to_display(image), f"{TASKS[sample.task].title}: input"))
-        shutil.copyfile(folder / sample.reference, output / sample.reference)
-        with working(f"drawing {sample.task}"):
-            drawing = session.generate(sample.task, image, text=sample.text)
-        written = drawing.save(output / f"{sample.task}-drawn.png")
-        caption = "drawn by the model" if sample.input else f"drawn from: {sample.text}"
-        tiles.append(Tile(drawing.pixels, caption))
-        tiles.append(Tile(to_display(read_image(folder / sample.reference)), "reference"))
-        sheet_rows.append(tiles)
-        table_rows.append(
-            [
-                sample.task,
-                sample.input or f'"{sample.text}"',
-                str(written),
-                f"{drawing.confidence:.2f}",
-                f"{drawing.seconds:.1f}",
-            ]
+    inputs = [None if sample.input is None else read_image(folder / sample.input) for sample in drawings]
+    with working(f"drawing {len(drawings)} tasks"):
+        drawn = session.run(
+            [Request(sample.task, image, sample.text) for sample, image in zip(drawings, inputs, strict=True)]
         )
+    sheet_rows, table_rows = [], []
+    for sample, image, drawing in zip(drawings, inputs, drawn, strict=True):
+        for name in filter(None, (sample.input, sample.reference)):
+            shutil.copyfile(folder / name, output / name)
+        written = drawing.save(output / f"{sample.task}-drawn.png")
+        given = [] if image is None else [Tile(to_display(image), f"{TASKS[sample.task].title}: input")]
+        caption = "drawn by the model" if sample.input else f"drawn from: {sample.text}"
+        reference = Tile(to_display(read_image(folder / sample.reference)), "reference")
+        sheet_rows.append([*given, Tile(drawing.pixels, caption), reference])
+        source = sample.input or f'"{sample.text}"'
+        table_rows.append([sample.task, source, written.name, f"{drawing.confidence:.2f}"])
     note("synthetic images: each PNG says so in its text chunks")
     return sheet_rows, table_rows
 
