@@ -39,7 +39,12 @@ class Task:
 
 def _reads(name: str, title: str) -> Task:
     return Task(
-        name, "comprehension", title, takes_image=True, takes_text=True, draws=None,
+        name,
+        "comprehension",
+        title,
+        takes_image=True,
+        takes_text=True,
+        draws=None,
         instructions=("Describe this image.", "What does this image show?", "Write a short report of this image."),
     )
 
@@ -53,23 +58,48 @@ TASKS: dict[str, Task] = {
     "ultrasound": _reads("ultrasound", "ultrasound"),
     "fundus": _reads("fundus", "fundus photograph"),
     "ct-to-mri": Task(
-        "ct-to-mri", "generation", "CT to MRI", True, False, "mri",
+        "ct-to-mri",
+        "generation",
+        "CT to MRI",
+        True,
+        False,
+        "mri",
         ("Turn this CT into an MRI.", "Draw the MRI of this CT.", "Convert the CT image to MRI."),
     ),
     "mri-to-ct": Task(
-        "mri-to-ct", "generation", "MRI to CT", True, False, "ct",
+        "mri-to-ct",
+        "generation",
+        "MRI to CT",
+        True,
+        False,
+        "ct",
         ("Turn this MRI into a CT.", "Draw the CT of this MRI.", "Convert the MRI image to CT."),
     ),
     "super-resolution": Task(
-        "super-resolution", "generation", "4x super-resolution", True, False, "same",
+        "super-resolution",
+        "generation",
+        "4x super-resolution",
+        True,
+        False,
+        "same",
         ("Sharpen this image four times.", "Draw this image at four times the resolution.", "Restore the fine detail."),
     ),
     "reconstruct": Task(
-        "reconstruct", "generation", "reconstruction", True, False, "same",
+        "reconstruct",
+        "generation",
+        "reconstruction",
+        True,
+        False,
+        "same",
         ("Reconstruct the image.", "Draw this image again.", "Reproduce the image."),
     ),
     "report-to-cxr": Task(
-        "report-to-cxr", "generation", "report to chest X-ray", False, True, "x-ray",
+        "report-to-cxr",
+        "generation",
+        "report to chest X-ray",
+        False,
+        True,
+        "x-ray",
         ("Draw the chest X-ray of this report:", "Make a chest X-ray from this report:", "Chest X-ray for:"),
     ),
 }

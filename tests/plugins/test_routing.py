@@ -62,8 +62,7 @@ def test_threads_with_different_routes_do_not_disturb_each_other():
         thread.start()
     for thread in threads:
         thread.join()
-    assert all(seen["comprehension"]) and len(seen["comprehension"]) == 20
-    assert all(seen["generation"]) and len(seen["generation"]) == 20
+    assert seen == {"comprehension": [True] * 20, "generation": [True] * 20}
 
 
 def test_checkpointed_blocks_open_their_route_again_in_the_backward_pass():
@@ -77,7 +76,9 @@ def test_checkpointed_blocks_open_their_route_again_in_the_backward_pass():
             model.backbone.activation_checkpointing_enable()
         model.zero_grad()
         run(model, x, route).square().sum().backward()
-        grads.append([layer.adapters["generation"].lora_B.weight.grad.clone() for _, layer in routed_layers(model.backbone)])
+        grads.append(
+            [layer.adapters["generation"].lora_B.weight.grad.clone() for _, layer in routed_layers(model.backbone)]
+        )
     for plain, recomputed in zip(*grads, strict=True):
         torch.testing.assert_close(plain, recomputed)
 

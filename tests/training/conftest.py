@@ -20,7 +20,8 @@ def tiny_recipe(**changes) -> Recipe:
     plan = {
         "name": "tiny", "variant": "tiny", "mlp_width": 48, "heads": 2, "turns": 3, "checkpoint_seconds": 1e-9,
         "data": {"cases": {"ct": 1}, "pairs": {}},
-        "codec": STEPS | {"embed_dim": 4, "fold": 4, "widths": [8, 16], "encoder_blocks": [0, 1], "decoder_blocks": [0, 1]},
+        "codec": STEPS | {"embed_dim": 4, "fold": 4, "widths": [8, 16], "encoder_blocks": [0, 1],
+                          "decoder_blocks": [0, 1]},
         **dict.fromkeys(
             ("language", "tower", "stage1_comprehension", "stage1_generation", "stage2", "stage3_comprehension",
              "stage3_generation"), STEPS,

@@ -113,5 +113,3 @@ def test_a_folder_of_another_recipe_is_refused(tiny_in_table, tmp_path):
     Workspace(tmp_path, tiny_recipe(), None).settle_recipe()
     with pytest.raises(RecipeError, match="run of another recipe"):
         Workspace(tmp_path, tiny_recipe(seed=1), None).settle_recipe()
-
-

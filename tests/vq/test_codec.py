@@ -80,6 +80,17 @@ def test_the_training_pass_reaches_every_weight():
     assert [name for name, weight in codec.named_parameters() if weight.grad is None or not weight.grad.any()] == []
 
 
+def test_a_pass_without_quantising_leaves_the_codebook_alone_and_draws_the_latents_themselves():
+    codec = tiny_codec().train()
+    torch.nn.init.normal_(codec.decoder.head.weight)
+    images, before = pictures(2), codec.codebook.vectors.clone()
+    free = codec(images, quantise=False)
+    assert torch.equal(codec.codebook.vectors, before)
+    assert float(free.commitment) == 0
+    torch.testing.assert_close(free.images, codec.decoder(codec.encoder(images)))
+    assert not torch.allclose(free.images, codec(images).images)
+
+
 def test_saved_equals_loaded(tmp_path):
     codec, other = tiny_codec(0), tiny_codec(1)
     images = pictures(2)

@@ -133,6 +133,14 @@ def test_the_adversary_joins_at_its_start_step():
     assert {"adversarial", "discriminator"} <= set(after)
 
 
+def test_the_codebook_is_placed_at_its_start_step():
+    codec, weights = tiny_codec(), LossWeights(quantise_start=10)
+    codec_step(codec, None, discs(), weights, step=9)
+    assert not codec.codebook.started
+    codec_step(codec, None, discs(), weights, step=10)
+    assert codec.codebook.started
+
+
 def test_one_backward_pass_keeps_the_two_players_apart():
     """The discriminator learns its hinge loss alone; the drawing does not help it."""
     torch.manual_seed(0)

@@ -132,7 +132,9 @@ class PromptBuilder:
         self._fits(prompt, room)
         return prompt
 
-    def drawing(self, instruction: str, *, has_image: bool, codes: Sequence[int] | None = None, room: int = 0) -> Prompt:
+    def drawing(
+        self, instruction: str, *, has_image: bool, codes: Sequence[int] | None = None, room: int = 0
+    ) -> Prompt:
         """An instruction that ends in the start-of-image marker, with the codes to learn if given."""
         template, prompt = self.template, Prompt()
         lead = template.opening + template.user

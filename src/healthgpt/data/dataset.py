@@ -53,7 +53,9 @@ class Examples:
         return np.stack([self.square(index) for index in indices])
 
 
-def load_examples(folder: Path, split: Split, preprocessing: Preprocessing, *, sources: set[str] | None = None) -> Examples:
+def load_examples(
+    folder: Path, split: Split, preprocessing: Preprocessing, *, sources: set[str] | None = None
+) -> Examples:
     """Read one split of a data folder (``sources``: only these data sets).
 
     Raises ``DataError`` when a record names an image that is not there or lies outside the folder.

@@ -59,19 +59,19 @@ def score_reading(
     guessed = [guesser.answer(record) for record in records]
     ways = {"model": sighted, "blind": blind, "majority": guessed}
 
-    def part(keep: Callable[[Record], bool]) -> dict[str, Any]:
-        rows = [i for i, record in enumerate(records) if keep(record)]
+    def part(rows: Sequence[int]) -> dict[str, Any]:
         return {way: rates([records[i] for i in rows], [answers[i] for i in rows]) for way, answers in ways.items()}
 
+    def grouped(key: Callable[[Record], str]) -> dict[str, Any]:
+        names = [key(record) for record in records]
+        return {name: part([i for i, own in enumerate(names) if own == name]) for name in sorted(set(names))}
+
     return {
-        "all": part(lambda record: True),
-        "by_modality": {m: part(lambda record, m=m: record.task == m) for m in sorted({r.task for r in records})},
-        "by_source": {
-            s: part(lambda record, s=s: record.provenance.source == s)
-            for s in sorted({r.provenance.source for r in records})
-        },
-        "by_kind": {k: part(lambda record, k=k: record.kind == k) for k in sorted({r.kind for r in records})},
-    }  # fmt: skip
+        "all": part(range(len(records))),
+        "by_modality": grouped(lambda record: record.task),
+        "by_source": grouped(lambda record: record.provenance.source),
+        "by_kind": grouped(lambda record: record.kind),
+    }
 
 
 def _load(folder: Path, name: str | None, session: Session) -> np.ndarray | None:
@@ -86,7 +86,9 @@ def codec_ceiling(session: Session, truths: Sequence[np.ndarray]) -> list[np.nda
     """What the codec alone makes of the truth: no model that speaks its codes can be closer."""
     images = []
     for start in range(0, len(truths), 32):
-        codes = session.codec.encode(from_uint8(torch.from_numpy(np.stack(truths[start : start + 32]))).to(session.model.device))
+        codes = session.codec.encode(
+            from_uint8(torch.from_numpy(np.stack(truths[start : start + 32]))).to(session.model.device)
+        )
         images += list(session.paint(codes.cpu().numpy()))
     return images
 
@@ -122,8 +124,14 @@ def score_drawing(session: Session, task: str, records: list[Record], work: Path
 
 
 def evaluate_nano(
-    session: Session, work: Path, *, questions: int = 1000, pictures: int = 200, packs: Path | None = None,
-    workers: int = 2, say: Say = lambda line: None,
+    session: Session,
+    work: Path,
+    *,
+    questions: int = 1000,
+    pictures: int = 200,
+    packs: Path | None = None,
+    workers: int = 2,
+    say: Say = lambda line: None,
 ) -> dict[str, Any]:
     """All figures of the model card. ``work`` keeps data and predictions; ``packs``: folder of real data packs."""
     say("building held-out data")
@@ -133,7 +141,7 @@ def evaluate_nano(
     real = [record for record in records if record.provenance.source != PHANTOM]
     figures: dict[str, Any] = {
         "model": session.name,
-        "machine": f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, {session.model.device}",
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, {session.model.device}",
         "torch": torch.__version__,
         "phantom": {},
         "real": {},

@@ -1,7 +1,7 @@
 """Run a session over records and write every prediction to disk before anything is scored.
 
-    answers.jsonl          {id, answer, confidence} a line
-    drawings/ID.png        one drawn image a record
+answers.jsonl          {id, answer, confidence} a line
+drawings/ID.png        one drawn image a record
 """
 
 import json
@@ -38,7 +38,13 @@ def request_of(record: Record, folder: Path, *, sighted: bool) -> Request:
 
 
 def predict_answers(
-    session: Session, records: Sequence[Record], folder: Path, output: Path, *, sighted: bool, batch: int = 32,
+    session: Session,
+    records: Sequence[Record],
+    folder: Path,
+    output: Path,
+    *,
+    sighted: bool,
+    batch: int = 32,
     progress: Progress = lambda done, total: None,
 ) -> list[str]:
     """Answers in the order of ``records``; written to ``output``. ``sighted`` False leaves the image out."""
@@ -58,7 +64,12 @@ def predict_answers(
 
 
 def predict_drawings(
-    session: Session, records: Sequence[Record], folder: Path, output: Path, *, batch: int = 40,
+    session: Session,
+    records: Sequence[Record],
+    folder: Path,
+    output: Path,
+    *,
+    batch: int = 40,
     progress: Progress = lambda done, total: None,
 ) -> list[np.ndarray]:
     """Drawn uint8 images in the order of ``records``; written below ``output``."""

@@ -67,7 +67,7 @@ def decode_steps(
     mask = batch.mask_BT
     padded = not bool(mask.all())
     positions = (mask.long().cumsum(1) - 1).clamp_min(0)
-    cache = DynamicCache(config=model.backbone.config)
+    cache = DynamicCache(config=model.language_config)
     hidden = model.hidden(
         model.embed(batch), batch.tasks, mask_BT=mask if padded else None, positions_BT=positions, cache=cache
     )[:, -1]
@@ -123,5 +123,3 @@ def _legal_logits(model: HealthGPTModel, hidden_BD: torch.Tensor, tasks: Sequenc
             for place, row_scores in zip(places, scores, strict=True):
                 output[place] = row_scores
     return output
-
-

@@ -81,7 +81,9 @@ class Session:
         self.stop_ids = frozenset([builder.tokenizer.eos_token_id])
 
     @classmethod
-    def from_pretrained(cls, name_or_folder: str | Path = "nano", device: str = "auto", dtype: str = "auto") -> "Session":
+    def from_pretrained(
+        cls, name_or_folder: str | Path = "nano", device: str = "auto", dtype: str = "auto"
+    ) -> "Session":
         """Load a bundled model by name or a model folder.
 
         Raises ``ModelError`` naming the file that is missing or damaged, ``InputError`` for a device or
@@ -199,9 +201,7 @@ class Session:
         if spec is None:
             raise TaskError(f"model '{self.name}' has no {request.family} plugin, so it cannot do '{request.task}'")
         if request.task != ASK and request.task not in spec.tasks and not force:
-            raise TaskError(
-                f"model '{self.name}' was not trained for '{request.task}'", allowed=", ".join(spec.tasks)
-            )
+            raise TaskError(f"model '{self.name}' was not trained for '{request.task}'", allowed=", ".join(spec.tasks))
 
     def _row(self, request: Request, sampling: Sampling, room: int, history: Sequence[Turn] = ()) -> Ask:
         """The request as one row of a batch: file read, prompt built, image preprocessed."""
@@ -210,7 +210,9 @@ class Session:
         pixels = None
         modality = None
         if request.image is not None:
-            image = request.image if isinstance(request.image, Image) else read_image(request.image, request.slice_index)
+            image = (
+                request.image if isinstance(request.image, Image) else read_image(request.image, request.slice_index)
+            )
             modality = image.modality
             pixels = self.config.preprocessing(to_display(image))
         if request.family == "comprehension":
@@ -224,7 +226,7 @@ class Session:
         return Ask(prompt, task, pixels, sampling, room)
 
     def _text(self, utterance: Utterance) -> str:
-        return self.builder.tokenizer.decode(utterance.ids, skip_special_tokens=True).strip()
+        return str(self.builder.tokenizer.decode(utterance.ids, skip_special_tokens=True)).strip()
 
     def _answer(self, request: Request, utterance: Utterance, started: float) -> Answer:
         return Answer(
@@ -265,5 +267,4 @@ def certainty(utterance: Utterance) -> float:
 
 
 def _image_tokens(model: HealthGPTModel) -> int:
-    vision = model.vision.tower.config
-    return (vision.image_size // vision.patch_size) ** 2
+    return model.vision.tower.patches

@@ -48,7 +48,6 @@ def new_tower(variant: Variant) -> VisionTower:
             num_attention_heads=variant.vision_width // 64,
             image_size=variant.image_size,
             patch_size=variant.patch_size,
-            attn_implementation="sdpa",
         )
     )
 

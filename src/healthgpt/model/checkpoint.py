@@ -131,7 +131,7 @@ def save_model(
             if skip not in key
         }
 
-    model.backbone.config.save_pretrained(folder / "backbone")
+    model.language_config.save_pretrained(folder / "backbone")
     save_file(stored(model.backbone, skip=".adapters."), folder / "backbone" / "model.safetensors")
     model.vision.tower.config.save_pretrained(folder / "vision")
     save_file(stored(model.vision.tower.clip), folder / "vision" / "model.safetensors")
@@ -167,9 +167,7 @@ def load_model(folder: Path) -> tuple[HealthGPTModel, ModelConfig, dict[Family, 
 
 def plugin_specs_of(folder: Path) -> dict[Family, PluginSpec]:
     """What the plugins of a model folder can do, without loading a weight."""
-    return {
-        family: read_spec(folder / "plugins" / name) for family, name in read_config(folder).plugins.items()
-    }
+    return {family: read_spec(folder / "plugins" / name) for family, name in read_config(folder).plugins.items()}
 
 
 def _fill(module: torch.nn.Module, path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
-from transformers import Cache
+from transformers import Cache, PretrainedConfig
 
 from healthgpt.batch import Batch
 from healthgpt.errors import ModelError
@@ -25,9 +25,7 @@ class HealthGPTModel(nn.Module):
     ``plugins``: family -> name of the attached H-LoRA. A family without one cannot be asked for.
     """
 
-    def __init__(
-        self, backbone: nn.Module, vision: GrainedVision, fusion: Fusion, plugins: dict[Family, str]
-    ) -> None:
+    def __init__(self, backbone: nn.Module, vision: GrainedVision, fusion: Fusion, plugins: dict[Family, str]) -> None:
         super().__init__()
         self.backbone = backbone
         self.vision = vision
@@ -37,6 +35,13 @@ class HealthGPTModel(nn.Module):
     @property
     def device(self) -> torch.device:
         return self.fusion.text_embedding.device
+
+    @property
+    def language_config(self) -> PretrainedConfig:
+        """The backbone's own configuration."""
+        config = self.backbone.config
+        assert isinstance(config, PretrainedConfig)
+        return config
 
     def route(self, tasks: Sequence[str]) -> Route:
         """The plugin of each row, by its task's family; ``ModelError`` for a family without a plugin."""

@@ -22,13 +22,15 @@ class MoELoRA(nn.Module):
         if rank % experts:
             raise ValueError(f"merged rank {rank} is not a multiple of {experts} experts")
         per_expert = rank // experts
-        self.lora_A = nn.ModuleList(nn.Linear(in_features, per_expert, bias=False) for _ in range(experts))
-        self.lora_B = nn.ModuleList(nn.Linear(per_expert, out_features, bias=False) for _ in range(experts))
+        downs = [nn.Linear(in_features, per_expert, bias=False) for _ in range(experts)]
+        ups = [nn.Linear(per_expert, out_features, bias=False) for _ in range(experts)]
+        self.lora_A = nn.ModuleList(downs)
+        self.lora_B = nn.ModuleList(ups)
         self.lora_route = nn.Linear(in_features, experts, bias=False)
         self.dropout = nn.Dropout(dropout)
         self.scale = alpha / rank * experts
         nn.init.kaiming_uniform_(self.lora_route.weight, a=math.sqrt(5))
-        for down, up in zip(self.lora_A, self.lora_B, strict=True):
+        for down, up in zip(downs, ups, strict=True):
             nn.init.kaiming_uniform_(down.weight, a=math.sqrt(5))
             nn.init.zeros_(up.weight)
 

@@ -15,8 +15,14 @@ import torch
 from healthgpt.data.build import build, plan_jobs
 from healthgpt.record import Split
 from healthgpt.sources.catalog import present
-from healthgpt.training import pretrain_codec, pretrain_language, pretrain_tower
-from healthgpt.training import stage1_align, stage2_fuse, stage3_instruct
+from healthgpt.training import (
+    pretrain_codec,
+    pretrain_language,
+    pretrain_tower,
+    stage1_align,
+    stage2_fuse,
+    stage3_instruct,
+)
 from healthgpt.training.package import package_part
 from healthgpt.training.workspace import Workspace
 

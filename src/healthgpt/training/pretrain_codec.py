@@ -50,7 +50,9 @@ def codec_part(workspace: Workspace) -> None:
     torch.manual_seed(seed)
     codec = new_codec(variant, plan).to(workspace.device).train()
     adversary = PatchDiscriminator().to(workspace.device) if plan.adversarial_start >= 0 else None
-    weights = LossWeights(adversarial_start=max(0, plan.adversarial_start), texture=plan.texture)
+    weights = LossWeights(
+        adversarial_start=max(0, plan.adversarial_start), texture=plan.texture, quantise_start=plan.warm_up
+    )
 
     def compute(step: int) -> tuple[torch.Tensor, dict[str, float]]:
         rng = np.random.default_rng([seed, 3, step])
@@ -70,7 +72,10 @@ def codec_part(workspace: Workspace) -> None:
         workspace.part("codec"), plan, [(parameters, plan.learning_rate)], compute, seed=seed, buffers=buffers,
         checkpoint_seconds=workspace.recipe.checkpoint_seconds, device=workspace.device,
     )  # fmt: skip
-    workspace.keep("codec", codec.state_dict())
+    # Rounded as it will be stored: the codes of the targets must be those of the shipped codec.
+    workspace.keep(
+        "codec", {key: t.half().float() if t.is_floating_point() else t for key, t in codec.state_dict().items()}
+    )
     workspace.finish("codec")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from healthgpt.backbone.load import load_tokenizer
 from healthgpt.backbone.prompts import template_named
@@ -61,7 +61,9 @@ def tokenizer_part(workspace: Workspace) -> None:
     tokenizer.save_pretrained(folder / "tokenizer")
     template = template_named(variant_named(workspace.recipe.variant).template)
     texts = [f"{template.user}{q}{template.assistant}{a}{template.close}" for q, a in pairs if a]
-    ids = [row for start in range(0, len(texts), 10_000) for row in tokenizer(texts[start : start + 10_000])["input_ids"]]
+    ids = [
+        row for start in range(0, len(texts), 10_000) for row in tokenizer(texts[start : start + 10_000])["input_ids"]
+    ]
     order = np.random.default_rng(workspace.recipe.seed).permutation(len(ids))
     flat = np.concatenate([np.asarray(ids[row], dtype=np.uint16) for row in order])
     np.save(folder / "text.npy", flat)
@@ -75,7 +77,7 @@ def language_config(workspace: Workspace) -> LlamaConfig:
         vocab_size=variant.text_size, hidden_size=variant.hidden_size, intermediate_size=workspace.recipe.mlp_width,
         num_hidden_layers=variant.layers, num_attention_heads=workspace.recipe.heads,
         num_key_value_heads=workspace.recipe.heads, max_position_embeddings=variant.context,
-        tie_word_embeddings=False, pad_token_id=0, bos_token_id=None, eos_token_id=1, attn_implementation="sdpa",
+        tie_word_embeddings=False, pad_token_id=0, bos_token_id=None, eos_token_id=1,
     )  # fmt: skip
 
 
@@ -84,7 +86,9 @@ def language_part(workspace: Workspace) -> None:
     plan, seed = workspace.recipe.language, workspace.recipe.seed
     text = np.load(workspace.part("tokenizer") / "text.npy")
     torch.manual_seed(seed)
-    model = LlamaForCausalLM(language_config(workspace)).to(workspace.device).train()
+    model = LlamaForCausalLM(language_config(workspace))
+    model.to(torch.device(workspace.device))  # type: ignore[arg-type]  # the library's wrapper hides its signature
+    model.train()
     parameters = dict(model.named_parameters())
 
     def compute(step: int) -> tuple[torch.Tensor, dict[str, float]]:
@@ -104,6 +108,6 @@ def language_part(workspace: Workspace) -> None:
     workspace.finish("language")
 
 
-def tokenizer_of(workspace: Workspace) -> PreTrainedTokenizerFast:
+def tokenizer_of(workspace: Workspace) -> PreTrainedTokenizerBase:
     """The run's tokenizer."""
     return load_tokenizer(Path(workspace.part("tokenizer") / "tokenizer"))

@@ -17,6 +17,7 @@ from healthgpt.training.pretrain_language import tokenizer_of
 from healthgpt.training.stage_data import preprocessing_of
 from healthgpt.training.workspace import Workspace
 from healthgpt.variants import variant_named
+from healthgpt.vision.clip import VisionTower
 
 LONGEST_TEXT = 96
 TEXT_LAYERS = 2
@@ -25,7 +26,7 @@ TEXT_LAYERS = 2
 class Pairing(nn.Module):
     """Both sides of the contrast: image by its class token, words by their mean; one learned temperature."""
 
-    def __init__(self, tower: nn.Module, width: int, vocabulary: int, space: int = 128) -> None:
+    def __init__(self, tower: VisionTower, width: int, vocabulary: int, space: int = 128) -> None:
         super().__init__()
         self.tower = tower
         self.image_norm = nn.LayerNorm(width)
@@ -58,7 +59,9 @@ def words_of(reading: Reading, rng: np.random.Generator) -> str:
     return " ".join(reports[:1] + [f"{asked[i].instruction} {asked[i].response}." for i in chosen])
 
 
-def pick(examples: Examples, by_task: dict[str, list[int]], step: int, batch: int, rng: np.random.Generator) -> list[int]:
+def pick(
+    examples: Examples, by_task: dict[str, list[int]], step: int, batch: int, rng: np.random.Generator
+) -> list[int]:
     """Indices of one batch: mixed modalities on even steps, one modality on odd ones."""
     if step % 2 == 0:
         return rng.integers(0, len(examples.readings), batch).tolist()

@@ -39,8 +39,8 @@ class Pool(Generic[Example]):
                 simulated.setdefault(example.task, []).append(example)
             else:
                 real.setdefault(f"{source} {example.task}", []).append(example)
-        self.simulated = [simulated[name] for name in sorted(simulated)]
-        self.real = [real[name] for name in sorted(real)]
+        self.simulated: list[list[Example]] = [simulated[name] for name in sorted(simulated)]
+        self.real: list[list[Example]] = [real[name] for name in sorted(real)]
         sizes = np.sqrt([len(group) for group in self.real])
         self.weights = sizes / sizes.sum() if self.real else sizes
         self.real_share = real_share if self.real and self.simulated else float(bool(self.real))

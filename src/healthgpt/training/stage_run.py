@@ -60,9 +60,7 @@ def prompt_builder(workspace: Workspace) -> PromptBuilder:
     """The run's prompts."""
     variant = variant_named(workspace.recipe.variant)
     template = template_named(variant.template)
-    return PromptBuilder(
-        tokenizer_of(workspace), layout_of(variant), template, variant.image_tokens, variant.context
-    )
+    return PromptBuilder(tokenizer_of(workspace), layout_of(variant), template, variant.image_tokens, variant.context)
 
 
 def model_after(workspace: Workspace, parts: Sequence[str]) -> HealthGPTModel:

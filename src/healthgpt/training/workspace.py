@@ -1,13 +1,14 @@
 """The folder of a run: where each part's result lies, and which parts are done.
 
-    RUN/recipe.json        the resolved recipe
-    RUN/data/              the data folder
-    RUN/parts/NAME/        journal.jsonl, checkpoint.pt while running; trained.safetensors and done.json after
-    RUN/model/             the finished model folder
+RUN/recipe.json        the resolved recipe
+RUN/data/              the data folder
+RUN/parts/NAME/        journal.jsonl, checkpoint.pt while running; trained.safetensors and done.json after
+RUN/model/             the finished model folder
 """
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ class Workspace:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"finished": time.strftime("%Y-%m-%d %H:%M:%S"), **facts}) + "\n", encoding="utf-8")
 
-    def keep(self, name: str, tensors: dict[str, torch.Tensor]) -> None:
+    def keep(self, name: str, tensors: Mapping[str, torch.Tensor]) -> None:
         """Write what a part trained."""
         save_whole(self.part(name) / "trained.safetensors", tensors)
 

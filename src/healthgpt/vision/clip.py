@@ -29,6 +29,11 @@ class VisionTower(nn.Module):
         """Number of blocks."""
         return len(self.clip.encoder.layers)
 
+    @property
+    def patches(self) -> int:
+        """Visual tokens per image, class token dropped."""
+        return self.clip.embeddings.num_patches
+
     def blocks_needed(self, hidden_state: int) -> int:
         """How many blocks must run for a hidden state index in [-depth-1, depth]."""
         states = self.depth + 1
