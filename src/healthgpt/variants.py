@@ -1,7 +1,8 @@
 """Named model sizes as literal rows: every dimension that no weight file tells by itself.
 
-m3, l14 and xl32 are the published sizes (HealthGPT, table 6 and the released checkpoints); nano is
-this project's own. Only ``model/build.py`` and the recipes read this table; constructors take plain numbers.
+m3, l14 and xl32 are the published sizes (HealthGPT, table 6 and the released checkpoints); nano and
+nano-large (what the nano recipe trains where there is a GPU) are this project's own. Only
+``model/build.py`` and the recipes read this table; constructors take plain numbers.
 """
 
 from dataclasses import dataclass
@@ -57,6 +58,14 @@ VARIANTS: dict[str, Variant] = {
         codec_image_size=128, grid=16, context=1024,
         comprehension=PluginSize(rank=48, experts=4, alpha=96),
         generation=PluginSize(rank=96, experts=4, alpha=192),
+    ),
+    "nano-large": Variant(
+        "nano-large", backbone="nano on a GPU (Llama architecture, trained by this project)", template="nano",
+        hidden_size=512, layers=10, text_size=4096, code_count=1024,
+        image_size=128, patch_size=8, vision_width=384, vision_layers=10,
+        codec_image_size=128, grid=16, context=1024,
+        comprehension=PluginSize(rank=64, experts=4, alpha=128),
+        generation=PluginSize(rank=192, experts=4, alpha=384),
     ),
     "m3": Variant(
         "m3", backbone="microsoft/Phi-3-mini-4k-instruct", template="phi3_instruct",

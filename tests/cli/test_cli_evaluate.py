@@ -36,6 +36,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, fake_session: type[FakeSession]) -
 
     for name, content in (
         ("nano", {"evaluate_nano": evaluate_nano}),
+        ("card", {"write_card": lambda path, figures, packs, size: None}),
         ("cost", {"measure_cost": lambda model, image: {"ask_seconds": 0.5}}),
     ):
         module = ModuleType(f"healthgpt.evaluation.{name}")

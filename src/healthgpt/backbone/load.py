@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerBase
 
-from healthgpt.errors import ModelError
+from healthgpt.errors import InputError, ModelError
 
 
 def bare_backbone(config_folder: Path) -> nn.Module:
@@ -45,6 +45,17 @@ def frozen(module: nn.Module) -> nn.Module:
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     return module
+
+
+def device_named(name: str) -> torch.device:
+    """cpu | cuda | mps, or ``auto``: the best there is; ``InputError`` for one this machine lacks."""
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device("cuda" if available["cuda"] else "mps" if available["mps"] else "cpu")
+    if not available.get(name, False):
+        here = ", ".join(device for device, there in available.items() if there)
+        raise InputError(f"device '{name}' is not available here", allowed=f"auto, {here}")
+    return torch.device(name)
 
 
 def dtype_named(name: str, device: torch.device) -> torch.dtype:

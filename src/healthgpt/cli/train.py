@@ -24,16 +24,22 @@ def train(
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Parts trained side by side; the number of cores if unset.")
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+    device: options.Device = "auto",
 ) -> None:
     """Train a model by a recipe."""
     options.check_packs(packs)
 
     from healthgpt.training.config import load_recipe
 
-    plan = load_recipe(recipe, cuda=device.startswith("cuda"))
-    root = output or Path("runs") / plan.name
+    root = output or Path("runs") / load_recipe(recipe).name
     _check_run(root, resume)
+
+    from healthgpt.backbone.load import device_named
+
+    place = "cuda" if device_named(device).type == "cuda" else "cpu"  # never tried on mps
+    plan = load_recipe(recipe, cuda=place == "cuda")
+    if packs is None:
+        note("no --packs folder given: training on VL-Phantom alone, without real images")
 
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -41,7 +47,7 @@ def train(
     from healthgpt.training.nano import train as run_parts
     from healthgpt.training.workspace import Workspace
 
-    workspace = Workspace(root, plan, packs, device)
+    workspace = Workspace(root, plan, packs, place)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     told: set[str] = set()
     with Progress(*columns, console=Console(stderr=True)) as bar:
@@ -55,7 +61,7 @@ def train(
 
         run_parts(
             workspace,
-            workers=workers or os.cpu_count() or 1,
+            workers=workers or (1 if place == "cuda" else os.cpu_count() or 1),
             on_data=lambda done, total: bar.update(line, description=f"data: {done} of {total} jobs"),
             on_wait=show_running,
         )

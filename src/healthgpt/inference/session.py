@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from healthgpt.backbone.load import dtype_named, load_tokenizer
+from healthgpt.backbone.load import device_named, dtype_named, load_tokenizer
 from healthgpt.backbone.prompts import PromptBuilder, template_named
 from healthgpt.errors import InputError, ModelError, TaskError
 from healthgpt.imaging.image import Image
@@ -47,17 +47,6 @@ def model_folder(name_or_folder: str | Path) -> Path:
         allowed=", ".join(names) + " or a model folder",
         next_step="see 'healthgpt models list'",
     )
-
-
-def device_named(name: str) -> torch.device:
-    """cpu | cuda | mps, or ``auto``: the best there is; ``InputError`` for one this machine lacks."""
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return torch.device("cuda" if available["cuda"] else "mps" if available["mps"] else "cpu")
-    if not available.get(name, False):
-        here = ", ".join(device for device, there in available.items() if there)
-        raise InputError(f"device '{name}' is not available here", allowed=f"auto, {here}")
-    return torch.device(name)
 
 
 class Session:
