@@ -1,6 +1,7 @@
 """CPU-sized everything: a tiny tokenizer, backbone, tower and model with random weights, built in a moment."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -8,9 +9,12 @@ from torch import nn
 from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerFast
 
 from healthgpt.backbone.prompts import PromptBuilder, template_named
-from healthgpt.model.build import assemble, layout_of, new_tower
+from healthgpt.model.build import assemble, layout_of, new_tower, plugin_specs
+from healthgpt.model.checkpoint import ModelConfig, save_model
 from healthgpt.model.healthgpt import HealthGPTModel
 from healthgpt.variants import VARIANTS, PluginSize, Variant
+from healthgpt.vision.preprocess import Preprocessing
+from healthgpt.vq.store import CodecShape, save_codec
 
 SENTENCES = [
     "is there a nodule in the left lung", "yes", "no", "what modality is this image", "ct", "mri",
@@ -75,3 +79,24 @@ def tiny_model(seed: int = 0, *, trained: bool = True, **changes) -> tuple[Healt
         tiny_tokenizer(), layout_of(variant), template_named("nano"), variant.image_tokens, variant.context
     )
     return model, builder, variant
+
+
+def save_tiny(folder: Path, seed: int = 0) -> HealthGPTModel:
+    """A whole random model folder, codec and tokenizer included."""
+    model, builder, variant = tiny_model(seed)
+    builder.tokenizer.save_pretrained(folder / "tokenizer")
+    shape = CodecShape(
+        image_size=16, code_count=variant.code_count, embed_dim=4, fold=4, widths=(8, 16), encoder_blocks=(0, 1),
+        decoder_blocks=(0, 1), attention=False,
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    save_codec(folder / "vqgan", shape.build(), shape, torch.float32)
+    preprocessing = Preprocessing(size=variant.image_size)
+    config = ModelConfig(
+        name="tiny", variant="nano", template="nano", text_size=variant.text_size, code_count=variant.code_count,
+        grid=variant.grid, context=variant.context, hidden_size=variant.hidden_size,
+        grains=model.vision.hidden_states, preprocessing=preprocessing, codec_preprocessing=preprocessing,
+        plugins=model.plugins, licence="none", provenance="random weights of a test",
+    )  # fmt: skip
+    save_model(folder, model, config, plugin_specs(variant), torch.float32)
+    return model

@@ -5,12 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_model
+from tiny import save_tiny, tiny_model
 
 from healthgpt.data.collate import right_padded
 from healthgpt.errors import ModelError
-from healthgpt.model.build import plugin_specs
-from healthgpt.model.checkpoint import ModelConfig, load_model, save_model
+from healthgpt.model.checkpoint import load_model
 from healthgpt.vision.preprocess import Preprocessing
 
 
@@ -22,19 +21,6 @@ def two_rows(builder, variant, seed=0):
         builder.drawing("turn this ct into an mri", has_image=True, codes=[1, 2, 3, 4]),
     ]
     return prompts, ["ct", "ct-to-mri"], [image, image], Preprocessing(size=variant.image_size)
-
-
-def saved(folder, seed=0):
-    model, builder, variant = tiny_model(seed)
-    preprocessing = Preprocessing(size=variant.image_size)
-    config = ModelConfig(
-        name="tiny", variant="nano", template="nano", text_size=variant.text_size, code_count=variant.code_count,
-        grid=variant.grid, context=variant.context, hidden_size=variant.hidden_size,
-        grains=model.vision.hidden_states, preprocessing=preprocessing, codec_preprocessing=preprocessing,
-        plugins=model.plugins, licence="none", provenance="a test",
-    )  # fmt: skip
-    save_model(folder, model, config, plugin_specs(variant), torch.float32)
-    return model, builder, variant
 
 
 def test_mixed_batch_equals_rows_apart():
@@ -83,7 +69,8 @@ def test_zero_task_and_instruction_embeddings_change_nothing():
 
 
 def test_saved_equals_loaded(tmp_path):
-    model, builder, variant = saved(tmp_path)
+    model = save_tiny(tmp_path)
+    _, builder, variant = tiny_model()
     loaded, config, specs = load_model(tmp_path)
     batch = right_padded(*two_rows(builder, variant))
     assert torch.equal(model(batch), loaded(batch))
@@ -93,7 +80,7 @@ def test_saved_equals_loaded(tmp_path):
 
 @pytest.mark.parametrize("name", ["fusion.safetensors", "backbone/model.safetensors", "plugins/generation/plugin.json"])
 def test_a_damaged_or_missing_file_is_named(tmp_path, name):
-    saved(tmp_path)
+    save_tiny(tmp_path)
     path = tmp_path / name
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
@@ -105,7 +92,7 @@ def test_a_damaged_or_missing_file_is_named(tmp_path, name):
 
 
 def test_a_config_cannot_point_outside_its_folder(tmp_path):
-    saved(tmp_path)
+    save_tiny(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     config["hashes"]["../elsewhere"] = "0"
     (tmp_path / "config.json").write_text(json.dumps(config))

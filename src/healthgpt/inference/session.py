@@ -128,12 +128,14 @@ class Session:
         """The answer of ``ask`` in pieces, each as soon as it is certain; joined they are its text."""
         request = Request(ASK, image, question, slice_index)
         row = self._row(request, Sampling(temperature, top_k, top_p, seed), max_new_tokens, history)
-        shown = ""
+        shown = text = ""
         for _, _, utterance in decode_steps(self.model, [row], self.stop_ids):
             text = self._text(utterance)
             if not text.endswith("\N{REPLACEMENT CHARACTER}"):  # the middle of a multi-byte character
                 yield text[len(shown) :]
                 shown = text
+        if len(text) > len(shown):  # the answer ended in the middle of one
+            yield text[len(shown) :]
 
     def generate(
         self,
