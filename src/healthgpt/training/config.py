@@ -50,6 +50,17 @@ class CodecSteps(Steps):
     """Weight of the texture term."""
 
 
+class ColourSteps(Steps):
+    """The codec's second phase, in which it learns colour."""
+
+    colour: float = Field(ge=0)
+    """Weight of the tint term."""
+    colour_share: float = Field(ge=0, lt=1)
+    """Share of coloured images in a batch."""
+    unquantised: int = Field(ge=0)
+    """Steps before latents are rounded to codes again."""
+
+
 class DataPlan(Strict):
     """What is simulated and which real packs are mixed in."""
 
@@ -77,6 +88,7 @@ class Recipe(Strict):
     mlp_width: PositiveInt
     heads: PositiveInt
     codec: CodecSteps
+    codec_colour: ColourSteps
     language: Steps
     tower: Steps
     stage1_comprehension: Steps

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from healthgpt.data.dataset import Examples, load_examples
-from healthgpt.training.config import CodecSteps
+from healthgpt.training.config import CodecSteps, Steps
 from healthgpt.training.loop import run_steps, save_whole
 from healthgpt.training.stage_data import preprocessing_of
 from healthgpt.training.workspace import Workspace
@@ -22,10 +22,10 @@ def new_codec(variant: Variant, plan: CodecSteps) -> Codec:
     )  # fmt: skip
 
 
-def trained_codec(workspace: Workspace) -> Codec:
-    """The run's codec, frozen."""
+def trained_codec(workspace: Workspace, part: str = "codec-colour") -> Codec:
+    """The run's codec as a finished part left it, frozen."""
     codec = new_codec(variant_named(workspace.recipe.variant), workspace.recipe.codec)
-    codec.load_state_dict(workspace.trained("codec"))
+    codec.load_state_dict(workspace.trained(part))
     return codec.requires_grad_(False).eval().to(workspace.device)
 
 
@@ -40,23 +40,32 @@ def image_groups(examples: Examples) -> list[list[int]]:
     return [groups[name] for name in sorted(groups)]
 
 
-def codec_part(workspace: Workspace) -> None:
-    """Reconstruction of all images, inputs and targets alike."""
-    plan, seed = workspace.recipe.codec, workspace.recipe.seed
-    variant = variant_named(workspace.recipe.variant)
-    examples = load_examples(workspace.data, "train", preprocessing_of(variant))
+def optimise_codec(
+    workspace: Workspace,
+    name: str,
+    plan: Steps,
+    codec: Codec,
+    weights: LossWeights,
+    *,
+    seed: int,
+    colour_share: float = 0.0,
+) -> None:
+    """One optimisation of the codec on all images, inputs and targets alike; ``colour_share`` of them coloured."""
+    examples = load_examples(workspace.data, "train", preprocessing_of(variant_named(workspace.recipe.variant)))
     groups = image_groups(examples)
     sizes = np.sqrt([len(set(group)) for group in groups])  # small real packs are seen more often than their size
-    torch.manual_seed(seed)
-    codec = new_codec(variant, plan).to(workspace.device).train()
-    adversary = PatchDiscriminator().to(workspace.device) if plan.adversarial_start >= 0 else None
-    weights = LossWeights(
-        adversarial_start=max(0, plan.adversarial_start), texture=plan.texture, quantise_start=plan.warm_up
-    )
+    shares = sizes / sizes.sum()
+    coloured = np.array([examples.images[group[0]].ndim == 3 for group in groups])
+    if colour_share and coloured.any() and not coloured.all():
+        shares[coloured] *= colour_share / shares[coloured].sum()
+        shares[~coloured] *= (1 - colour_share) / shares[~coloured].sum()
+    codec = codec.to(workspace.device).train()
+    adversarial = weights.adversarial_start < plan.steps
+    adversary = PatchDiscriminator().to(workspace.device) if adversarial else None
 
     def compute(step: int) -> tuple[torch.Tensor, dict[str, float]]:
-        rng = np.random.default_rng([seed, 3, step])
-        chosen = rng.choice(len(groups), plan.batch, p=sizes / sizes.sum())
+        rng = np.random.default_rng([workspace.recipe.seed, seed, step])
+        chosen = rng.choice(len(groups), plan.batch, p=shares)
         indices = [groups[g][int(rng.integers(len(groups[g])))] for g in chosen]
         batch = from_uint8(torch.from_numpy(examples.squares(indices))).to(workspace.device)
         generator = torch.Generator(workspace.device).manual_seed(step)
@@ -69,14 +78,37 @@ def codec_part(workspace: Workspace) -> None:
     parameters = {f"{name}.{key}": p for name, m in modules.items() for key, p in m.named_parameters()}
     buffers = {f"{name}.{key}": b for name, m in modules.items() for key, b in m.named_buffers()}
     run_steps(
-        workspace.part("codec"), plan, [(parameters, plan.learning_rate)], compute, seed=seed, buffers=buffers,
-        checkpoint_seconds=workspace.recipe.checkpoint_seconds, device=workspace.device,
+        workspace.part(name), plan, [(parameters, plan.learning_rate)], compute, seed=workspace.recipe.seed,
+        buffers=buffers, checkpoint_seconds=workspace.recipe.checkpoint_seconds, device=workspace.device,
     )  # fmt: skip
     # Rounded as it will be stored: the codes of the targets must be those of the shipped codec.
     workspace.keep(
-        "codec", {key: t.half().float() if t.is_floating_point() else t for key, t in codec.state_dict().items()}
+        name, {key: t.half().float() if t.is_floating_point() else t for key, t in codec.state_dict().items()}
     )
-    workspace.finish("codec")
+    workspace.finish(name)
+
+
+def codec_part(workspace: Workspace) -> None:
+    """Structure first: reconstruction of all images; most are grey, so tint is left for last."""
+    plan = workspace.recipe.codec
+    torch.manual_seed(workspace.recipe.seed)
+    codec = new_codec(variant_named(workspace.recipe.variant), plan)
+    never = plan.steps
+    weights = LossWeights(
+        adversarial_start=plan.adversarial_start if plan.adversarial_start >= 0 else never,
+        texture=plan.texture,
+        quantise_start=plan.warm_up,
+    )
+    optimise_codec(workspace, "codec", plan, codec, weights, seed=3)
+
+
+def colour_part(workspace: Workspace) -> None:
+    """Then colour: the tint term joins, first without rounding, so that latents learn to tell tints apart."""
+    plan = workspace.recipe.codec_colour
+    codec = trained_codec(workspace, "codec").requires_grad_(True)
+    codec.codebook.started.fill_(False)  # the codebook is placed anew on the latents that know colour
+    weights = LossWeights(colour=plan.colour, quantise_start=plan.unquantised, adversarial_start=plan.steps)
+    optimise_codec(workspace, "codec-colour", plan, codec, weights, seed=4, colour_share=plan.colour_share)
 
 
 def codes_part(workspace: Workspace) -> None:
