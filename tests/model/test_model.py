@@ -57,12 +57,14 @@ def test_tower_states_are_those_of_the_library():
         torch.testing.assert_close(tower(pixels, index), library[index][:, 1:])
 
 
-def test_zero_task_and_instruction_embeddings_change_nothing():
+def test_zero_task_instruction_and_grid_embeddings_change_nothing():
     model, builder, variant = tiny_model()
     batch = right_padded(*two_rows(builder, variant))
     with torch.no_grad():
         model.fusion.task_embedding.zero_()
         model.fusion.instruction_embedding.zero_()
+        model.fusion.grid_rows.zero_()
+        model.fusion.grid_columns.zero_()
     ids = batch.input_ids_BT.clamp_min(0)
     plain = torch.cat([model.fusion.text_embedding, model.fusion.image_embedding])[ids]
     assert torch.equal(model.fusion.embed(ids, batch.tasks, batch.instruction_BT), plain)
@@ -105,3 +107,17 @@ def test_a_malformed_config_is_refused(tmp_path, text):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(ModelError):
         load_model(tmp_path)
+
+
+def test_cells_follow_visual_tokens_and_codes_of_drawing_rows_only():
+    model, builder, variant = tiny_model()
+    prompts, tasks, images, preprocessing = two_rows(builder, variant)
+    batch = right_padded(prompts, tasks, images, preprocessing)
+    cells = model.fusion.cells_of(batch.input_ids_BT, batch.tasks)
+    assert (cells[0] == -1).all()  # reading
+    ids, own = batch.input_ids_BT[1], cells[1]
+    assert own[ids == -200].tolist() == [0, 1, 2, 3]  # a visual token lies over its cell
+    start = int((ids == builder.layout.start).nonzero())
+    assert own[start : start + 4].tolist() == [0, 1, 2, 3]  # start marker and codes speak of the next cell
+    words = (ids != -200) & (ids < builder.layout.text_size) & batch.mask_BT[1]
+    assert (own[words] == -1).all()

@@ -95,8 +95,9 @@ def decode_steps(
         position = position + 1
         ids = torch.tensor([[chosen[place]] for place in alive], device=model.device)
         tasks = [asks[row].task for row in rows]
+        cells = [len(utterances[row].ids) if utterances[row].alphabet == "codes" else -1 for row in rows]
         hidden = model.hidden(
-            model.fusion.embed(ids, tasks, None),
+            model.fusion.embed(ids, tasks, None, torch.tensor(cells, device=model.device).unsqueeze(1)),
             tasks,
             mask_BT=mask if padded else None,
             positions_BT=position.unsqueeze(1),

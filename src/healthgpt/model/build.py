@@ -57,7 +57,7 @@ def assemble(variant: Variant, backbone: nn.Module, tower: VisionTower, dropout:
     vision = GrainedVision(
         tower, variant.hidden_size, {"abstract": variant.abstract_state, "concrete": variant.concrete_state}
     )
-    fusion = Fusion(layout_of(variant), variant.hidden_size)
+    fusion = Fusion(layout_of(variant), variant.hidden_size, variant.grid)
     make_routable(backbone)
     for family, spec in plugin_specs(variant).items():
         attach(backbone, family, adapter_maker(spec, dropout))

@@ -155,7 +155,7 @@ def load_model(folder: Path) -> tuple[HealthGPTModel, ModelConfig, dict[Family, 
         _fill(tower.clip, folder / "vision" / "model.safetensors")
         vision = GrainedVision(tower, config.hidden_size, config.grains)
         _fill(vision.adapters, folder / "vision" / "adapters.safetensors")
-        fusion = Fusion(config.layout, config.hidden_size)
+        fusion = Fusion(config.layout, config.hidden_size, config.grid)
         _fill(fusion, folder / "fusion.safetensors")
         specs = {
             family: load_plugin(folder / "plugins" / name, name, backbone) for family, name in config.plugins.items()

@@ -3,7 +3,8 @@
 Both are kept as two blocks of rows, text and image vocabulary, so that a stage can train the new rows
 alone, and so that decoding computes only the rows that are legal: words when answering, codes when
 drawing. Task and instruction embeddings (framework figure of the paper) start at zero: a model without
-them and a model that has not trained them are the same.
+them and a model that has not trained them are the same. Grid embeddings (row plus column) tell a drawing row
+which cell a visual token lies over and which cell comes next; at zero they too are as if absent.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from healthgpt.tasks import GENERATION_TASKS, MODALITIES
+from healthgpt.tasks import GENERATION_TASKS, MODALITIES, TASKS
 from healthgpt.tokens import IMAGE_SLOT, TokenLayout
 
 TASK_ROWS: dict[str, int] = dict.fromkeys(MODALITIES, 0) | {
@@ -24,7 +25,7 @@ TASK_ROWS: dict[str, int] = dict.fromkeys(MODALITIES, 0) | {
 class Fusion(nn.Module):
     """Embedding table and head over ``layout.total`` ids, width ``hidden_size``."""
 
-    def __init__(self, layout: TokenLayout, hidden_size: int) -> None:
+    def __init__(self, layout: TokenLayout, hidden_size: int, grid: int) -> None:
         super().__init__()
         self.layout = layout
         self.text_embedding = nn.Parameter(torch.empty(layout.text_size, hidden_size))
@@ -33,7 +34,16 @@ class Fusion(nn.Module):
         self.image_head = nn.Parameter(torch.empty(layout.image_size, hidden_size))
         self.task_embedding = nn.Parameter(torch.zeros(1 + len(GENERATION_TASKS), hidden_size))
         self.instruction_embedding = nn.Parameter(torch.zeros(hidden_size))
-        for rows in (self.text_embedding, self.image_embedding, self.text_head, self.image_head):
+        self.grid_rows = nn.Parameter(torch.empty(grid, hidden_size))
+        self.grid_columns = nn.Parameter(torch.empty(grid, hidden_size))
+        for rows in (
+            self.text_embedding,
+            self.image_embedding,
+            self.text_head,
+            self.image_head,
+            self.grid_rows,
+            self.grid_columns,
+        ):
             nn.init.normal_(rows, std=0.02)
 
     @torch.no_grad()
@@ -41,7 +51,7 @@ class Fusion(nn.Module):
         """Start from a backbone's own tables; new rows become their mean, as in the released code.
 
         embedding, head: (rows >= text_size, hidden_size); rows past the text vocabulary are padding.
-        A little noise on the new rows tells the codes apart.
+        Noise of the tables' own spread on the new rows tells the codes apart.
         """
         text = self.layout.text_size
         for ours, image, theirs in (
@@ -50,10 +60,20 @@ class Fusion(nn.Module):
         ):
             ours.copy_(theirs[:text])
             spread = theirs[:text].std()
-            image.copy_(theirs[:text].mean(dim=0, keepdim=True) + torch.randn_like(image) * spread * 0.5)
+            image.copy_(theirs[:text].mean(dim=0, keepdim=True) + torch.randn_like(image) * spread)
 
-    def embed(self, ids_BT: torch.Tensor, tasks: Sequence[str], instruction_BT: torch.Tensor | None) -> torch.Tensor:
-        """(B, T) ids -> (B, T, hidden). ``IMAGE_SLOT`` positions hold only the task's vector, to be added to."""
+    def embed(
+        self,
+        ids_BT: torch.Tensor,
+        tasks: Sequence[str],
+        instruction_BT: torch.Tensor | None,
+        cells_BT: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """(B, T) ids -> (B, T, hidden). ``IMAGE_SLOT`` positions get their visual token added later.
+
+        ``cells_BT``: grid cell each position is about (``cells_of``), -1 for none; worked out from whole
+        rows when not given.
+        """
         text = self.layout.text_size
         is_image = ids_BT >= text
         words = F.embedding(ids_BT.clamp(0, text - 1), self.text_embedding)
@@ -64,7 +84,27 @@ class Fusion(nn.Module):
         embedded = embedded + self.task_embedding[rows].unsqueeze(1)
         if instruction_BT is not None:
             embedded = embedded + instruction_BT.unsqueeze(-1) * self.instruction_embedding
-        return embedded
+        cells = self.cells_of(ids_BT, tasks) if cells_BT is None else cells_BT
+        grid = self.grid_rows.shape[0]
+        places = (self.grid_rows.unsqueeze(1) + self.grid_columns.unsqueeze(0)).flatten(0, 1)
+        nowhere = places.new_zeros(1, places.shape[1])
+        return embedded + F.embedding(cells.clamp(-1, grid**2) + 1, torch.cat([nowhere, places, nowhere]))
+
+    def cells_of(self, ids_BT: torch.Tensor, tasks: Sequence[str]) -> torch.Tensor:
+        """The grid cell each position of a drawing row is about, raster order; -1 elsewhere.
+
+        A visual token lies over a cell (only where there are as many as codes); the start marker and each
+        code speak of the cell to be drawn next.
+        """
+        cells_per_image = self.grid_rows.shape[0] ** 2
+        drawn = ids_BT >= self.layout.text_size
+        seen = ids_BT == IMAGE_SLOT
+        cells = torch.where(drawn, drawn.long().cumsum(1) - 1, -1)
+        counts = seen.long().sum(1, keepdim=True)
+        over = torch.where(counts == cells_per_image, seen.long().cumsum(1) - 1, -1)
+        cells = torch.where(seen, over, cells)
+        drawing = torch.tensor([TASKS[task].family == "generation" for task in tasks], device=ids_BT.device)
+        return torch.where(drawing.unsqueeze(1), cells, -1)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Over the whole joint vocabulary: (..., hidden) -> (..., layout.total)."""

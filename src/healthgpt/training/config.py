@@ -31,6 +31,8 @@ class Steps(Strict):
     schedule: Literal["constant", "warm-up", "cosine"] = "warm-up"
     """``warm-up``: linear rise, then constant. ``cosine``: the same rise, then down to a twentieth."""
     warm_up: int = Field(default=20, ge=0)
+    beta2: float = Field(default=0.999, gt=0, lt=1)
+    """AdamW's memory of squared gradients; short runs do better with less."""
     clip: PositiveFloat = 1.0
     """Largest gradient norm."""
 

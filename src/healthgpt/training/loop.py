@@ -69,7 +69,9 @@ def run_steps(
     """
     folder.mkdir(parents=True, exist_ok=True)
     optimizer = torch.optim.AdamW(
-        [{"params": list(parameters.values()), "lr": rate} for parameters, rate in groups], weight_decay=0.0
+        [{"params": list(parameters.values()), "lr": rate} for parameters, rate in groups],
+        weight_decay=0.0,
+        betas=(0.9, plan.beta2),
     )
     rates = [rate for _, rate in groups]
     state = {name: parameter for parameters, _ in groups for name, parameter in parameters.items()}

@@ -6,12 +6,14 @@ from torch import nn
 
 from healthgpt.errors import RecipeError
 
+IMAGE_ROWS = ("fusion.image_embedding", "fusion.image_head", "fusion.grid_rows", "fusion.grid_columns")
+
 GROUPS: dict[str, Callable[[str], bool]] = {
     "abstract adapter": lambda name: name.startswith("vision.adapters.abstract."),
     "concrete adapter": lambda name: name.startswith("vision.adapters.concrete."),
     "comprehension plugin": lambda name: name.startswith("backbone.") and ".adapters.comprehension." in name,
     "generation plugin": lambda name: name.startswith("backbone.") and ".adapters.generation." in name,
-    "image rows": lambda name: name in ("fusion.image_embedding", "fusion.image_head"),
+    "image rows": lambda name: name in IMAGE_ROWS,
     "fusion": lambda name: name.startswith("fusion."),
 }
 
