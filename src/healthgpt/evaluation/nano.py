@@ -23,8 +23,10 @@ from healthgpt.vq.codec import from_uint8
 Say = Callable[[str], None]
 QUESTIONS_PER_CASE = 8
 MAJORITY_CASES = 60
-REAL_PICTURES = 200
+REAL_PICTURES = 100
 """At most so many real images a task, drawn by a fixed seed."""
+REAL_QUESTIONS = 120
+"""At most so many real questions a data set, drawn by a fixed seed."""
 
 
 def build_test_data(work: Path, questions: int, pictures: int, packs: Path | None, workers: int) -> None:
@@ -45,6 +47,16 @@ def chosen_questions(records: Sequence[Record], count: int) -> list[Record]:
         own = [record for record in records if record.task == modality and record.kind != "report"]
         wanted = count // len(MODALITIES) + (number < count % len(MODALITIES))
         chosen += [own[i] for i in rng.permutation(len(own))[:wanted]]
+    return chosen
+
+
+def chosen_real_questions(records: Sequence[Record]) -> list[Record]:
+    """At most ``REAL_QUESTIONS`` of each data set, so that the largest does not speak for all."""
+    rng = np.random.default_rng(0)
+    chosen: list[Record] = []
+    for source in sorted({record.provenance.source for record in records}):
+        own = [record for record in records if record.provenance.source == source]
+        chosen += [own[i] for i in rng.permutation(len(own))[:REAL_QUESTIONS]]
     return chosen
 
 
@@ -154,7 +166,7 @@ def evaluate_nano(
         if not held_out:
             part["skipped"] = "no real data packs on this machine"
             continue
-        asked = chosen_questions(reading, questions) if name == PHANTOM else reading
+        asked = chosen_questions(reading, questions) if name == PHANTOM else chosen_real_questions(reading)
         say(f"{name}: {len(asked)} questions")
         part["reading"] = score_reading(session, asked, training, work, name)
         part["drawing"] = {}

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from transformers import DynamicCache
 
 from healthgpt.backbone.prompts import Prompt
 from healthgpt.batch import Batch
+from healthgpt.inference.cache import roomy_cache
 from healthgpt.inference.grammar import Utterance
 from healthgpt.inference.sampling import Sampling, choose
 from healthgpt.model.healthgpt import HealthGPTModel
@@ -67,7 +67,8 @@ def decode_steps(
     mask = batch.mask_BT
     padded = not bool(mask.all())
     positions = (mask.long().cumsum(1) - 1).clamp_min(0)
-    cache = DynamicCache(config=model.language_config)
+    longest = max(ask.max_new_tokens for ask in asks)
+    cache = roomy_cache(model.language_config, batch.input_ids_BT.shape[1] + longest)
     hidden = model.hidden(
         model.embed(batch), batch.tasks, mask_BT=mask if padded else None, positions_BT=positions, cache=cache
     )[:, -1]
