@@ -121,3 +121,23 @@ def test_cells_follow_visual_tokens_and_codes_of_drawing_rows_only():
     assert own[start : start + 4].tolist() == [0, 1, 2, 3]  # start marker and codes speak of the next cell
     words = (ids != -200) & (ids < builder.layout.text_size) & batch.mask_BT[1]
     assert (own[words] == -1).all()
+
+
+def test_codes_that_look_alike_begin_alike_and_words_stay():
+    model, _, variant = tiny_model()
+    fusion = model.fusion
+    words = fusion.text_embedding.detach().clone(), fusion.text_head.detach().clone()
+    markers = fusion.image_embedding.detach()[[0, -2, -1]].clone()
+    torch.manual_seed(0)
+    vectors = torch.randn(variant.code_count, 6)
+    vectors[1] = vectors[0] + 0.01
+    fusion.place_codes(vectors)
+    for rows in (fusion.image_embedding, fusion.image_head):
+        codes = rows.detach()[1 : 1 + variant.code_count]
+        codes = codes - codes.mean(0)
+        alike = torch.nn.functional.cosine_similarity(codes[:1], codes)
+        assert alike[1] > 0.2
+        assert alike[2:].mean() < alike[1]
+    assert torch.equal(fusion.text_embedding, words[0])
+    assert torch.equal(fusion.text_head, words[1])
+    assert torch.equal(fusion.image_embedding[[0, -2, -1]], markers)

@@ -51,7 +51,7 @@ def test_gradients_reach_every_trained_tensor_and_no_other(finished_run):
     assert {name for name, p in model.named_parameters() if p.requires_grad} == allowed
 
 
-@pytest.mark.parametrize("name", ["language", "codec", "stage3-generation"])
+@pytest.mark.parametrize("name", ["language", "tower", "codec", "stage3-generation"])
 def test_a_killed_part_goes_on_to_the_same_bits(finished_run, tmp_path, monkeypatch, name):
     workspace = Workspace(tmp_path / "run", finished_run.recipe, None)
     shutil.copytree(finished_run.root, workspace.root)
@@ -107,6 +107,16 @@ def test_a_part_that_has_not_run_is_named(tiny_in_table, tmp_path):
     workspace = Workspace(tmp_path, tiny_recipe(), None)
     with pytest.raises(RecipeError, match="part 'language' of this run is not finished"):
         model_after(workspace, ())
+
+
+def test_codes_of_another_codec_are_refused(finished_run, tmp_path):
+    workspace = Workspace(tmp_path / "run", finished_run.recipe, None)
+    shutil.copytree(finished_run.root, workspace.root)
+    workspace.keep("codec-colour", {key: tensor + 1 for key, tensor in finished_run.trained("codec-colour").items()})
+    shutil.rmtree(workspace.part("stage3-generation"))
+    with pytest.raises(RecipeError, match="made by another codec"):
+        PARTS["stage3-generation"].run(workspace)
+    assert not workspace.is_done("stage3-generation")
 
 
 def test_a_folder_of_another_recipe_is_refused(tiny_in_table, tmp_path):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from healthgpt.errors import ModelError
-from healthgpt.vq.autoencoder import Decoder, Encoder, ResidualBlock, SelfAttention
+from healthgpt.vq.autoencoder import Decoder, Encoder, LocalBlock, ResidualBlock, SelfAttention
 
 LAYOUTS = [
     (2, (8, 16), (0, 1), 4),
@@ -18,17 +18,30 @@ LAYOUTS = [
 @pytest.mark.parametrize("size", [(16, 16), (32, 48)])
 def test_the_decoder_undoes_the_encoders_shape(fold, widths, blocks, stride, size):
     images = torch.randn(2, 3, *size)
-    latents = Encoder(fold, widths, blocks, embed_dim=4, attention=True)(images)
+    latents = Encoder(fold, widths, blocks, embed_dim=4)(images)
     assert latents.shape == (2, 4, size[0] // stride, size[1] // stride)
     assert Decoder(fold, widths, blocks, embed_dim=4, attention=True)(latents).shape == images.shape
 
 
-@pytest.mark.parametrize("layer", [ResidualBlock(16), SelfAttention(16)])
+@pytest.mark.parametrize("layer", [LocalBlock(16), ResidualBlock(16), SelfAttention(16)])
 def test_an_untrained_residual_layer_changes_nothing_but_learns(layer):
     features = torch.randn(2, 16, 5, 7)
     torch.testing.assert_close(layer(features), features)
     layer(features).square().sum().backward()
     assert any(weight.grad is not None and weight.grad.any() for weight in layer.parameters())
+
+
+def test_a_latent_says_only_what_lies_near_its_square():
+    encoder = Encoder(2, (8, 8, 16), (0, 1, 1), embed_dim=4)
+    for weight in encoder.parameters():  # blocks that start at zero would hide how far they reach
+        torch.nn.init.normal_(weight, std=0.2)
+    images = torch.randn(1, 3, 128, 128)
+    changed = images.clone()
+    changed[:, :, :8, :8] += 1
+    moved = (encoder(images) - encoder(changed)).abs().amax(1)[0] > 0
+    assert moved[0, 0]
+    assert not moved[6:].any()
+    assert not moved[:, 6:].any()
 
 
 def test_attention_carries_news_across_the_whole_grid():
@@ -51,6 +64,6 @@ def test_attention_carries_news_across_the_whole_grid():
 )
 def test_a_layout_that_does_not_fit_is_refused(fold, widths, blocks, word):
     with pytest.raises(ModelError, match=word):
-        Encoder(fold, widths, blocks, embed_dim=4, attention=False)
+        Encoder(fold, widths, blocks, embed_dim=4)
     with pytest.raises(ModelError, match=word):
         Decoder(fold, widths, blocks, embed_dim=4, attention=False)

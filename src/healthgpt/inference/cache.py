@@ -32,7 +32,7 @@ class RoomyLayer(DynamicLayer):
         """Write the new positions and return all so far; ValueError past the capacity."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        start = self.keys.shape[2]
+        start = 0 if self.keys is None else self.keys.shape[2]
         end = start + key_states.shape[2]
         if end > self.capacity:
             raise ValueError(f"a cache of {self.capacity} positions cannot hold {end}")
@@ -43,7 +43,7 @@ class RoomyLayer(DynamicLayer):
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Keep these rows of the batch."""
-        end = self.keys.shape[2]
+        end = 0 if self.keys is None else self.keys.shape[2]
         self._keys, self._values = self._keys[indices], self._values[indices]
         self.keys, self.values = self._keys[:, :, :end], self._values[:, :, :end]
 

@@ -62,6 +62,21 @@ class Fusion(nn.Module):
             spread = theirs[:text].std()
             image.copy_(theirs[:text].mean(dim=0, keepdim=True) + torch.randn_like(image) * spread)
 
+    @torch.no_grad()
+    def place_codes(self, vectors: torch.Tensor) -> None:
+        """Start the code rows from the codec's codebook (code_count, D): codes that look alike begin alike.
+
+        The rows keep their mean and spread; half of their variance becomes a random projection of the
+        standardised codebook, the same for table and head, and the other half stays what tells near twins apart.
+        """
+        standard = (vectors - vectors.mean(0)) / vectors.std(0).clamp_min(1e-6)
+        projection = torch.randn(vectors.shape[1], self.image_embedding.shape[1], device=vectors.device)
+        likeness = F.normalize(standard @ projection, dim=1) * projection.shape[1] ** 0.5
+        for rows in (self.image_embedding, self.image_head):
+            codes = rows[1 : 1 + self.layout.code_count]
+            mean = codes.mean(dim=0, keepdim=True)
+            codes.copy_(mean + (codes - mean + likeness * (codes - mean).std()) / 2**0.5)
+
     def embed(
         self,
         ids_BT: torch.Tensor,

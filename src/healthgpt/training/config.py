@@ -46,6 +46,8 @@ class CodecSteps(Steps):
     encoder_blocks: tuple[NonNegativeInt, ...]
     decoder_blocks: tuple[NonNegativeInt, ...]
     attention: bool = False
+    drawn_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of a batch that shows what drawing tasks are to draw; 0: as it comes."""
     adversarial_start: int = Field(default=-1, ge=-1)
     """Step at which the patch adversary joins; -1: never."""
     texture: float = Field(default=0.0, ge=0)

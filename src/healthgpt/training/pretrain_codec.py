@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from healthgpt.data.dataset import Examples, load_examples
+from healthgpt.errors import RecipeError
 from healthgpt.training.config import CodecSteps, Steps
 from healthgpt.training.loop import run_steps, save_whole
 from healthgpt.training.stage_data import preprocessing_of
@@ -11,6 +12,9 @@ from healthgpt.training.workspace import Workspace
 from healthgpt.variants import Variant, variant_named
 from healthgpt.vq.codec import Codec, from_uint8
 from healthgpt.vq.losses import LossWeights, PatchDiscriminator, codec_step
+
+CODEC = "codec-colour"
+"""The part whose result is the run's codec."""
 
 
 def new_codec(variant: Variant, plan: CodecSteps) -> Codec:
@@ -22,22 +26,41 @@ def new_codec(variant: Variant, plan: CodecSteps) -> Codec:
     )  # fmt: skip
 
 
-def trained_codec(workspace: Workspace, part: str = "codec-colour") -> Codec:
+def trained_codec(workspace: Workspace, part: str = CODEC) -> Codec:
     """The run's codec as a finished part left it, frozen."""
     codec = new_codec(variant_named(workspace.recipe.variant), workspace.recipe.codec)
     codec.load_state_dict(workspace.trained(part))
     return codec.requires_grad_(False).eval().to(workspace.device)
 
 
-def image_groups(examples: Examples) -> list[list[int]]:
-    """Image indices by what they show (task, real or simulated), so that no group crowds out another."""
+def image_groups(examples: Examples) -> dict[str, list[int]]:
+    """Image indices by what they are, ``to draw`` or ``to read``, and what they show: task and data set."""
     groups: dict[str, list[int]] = {}
     for reading in examples.readings:
         source = reading.records[0].provenance.source
-        groups.setdefault(f"{reading.task} {source}", []).append(reading.image)
+        groups.setdefault(f"to read {reading.task} {source}", []).append(reading.image)
     for drawing in examples.drawings:
-        groups.setdefault(f"{drawing.task} {drawing.record.provenance.source}", []).append(drawing.target)
-    return [groups[name] for name in sorted(groups)]
+        groups.setdefault(f"to draw {drawing.task} {drawing.record.provenance.source}", []).append(drawing.target)
+    return {name: groups[name] for name in sorted(groups)}
+
+
+def group_shares(
+    examples: Examples, groups: dict[str, list[int]], drawn_share: float, colour_share: float
+) -> np.ndarray:
+    """Share of a batch that each group gets: (groups,) summing to 1.
+
+    Groups count by the square root of their size, so that small real packs are seen more often than it
+    says; then ``drawn_share`` goes to targets of drawing tasks and ``colour_share`` (0: as it comes) to
+    coloured images.
+    """
+    shares = np.sqrt([len(set(group)) for group in groups.values()])
+    drawn = np.array([name.startswith("to draw") for name in groups])
+    coloured = np.array([examples.images[group[0]].ndim == 3 for group in groups.values()])
+    for chosen, share in ((drawn, drawn_share), (coloured, colour_share)):
+        if share and chosen.any() and not chosen.all():
+            shares[chosen] *= share / shares[chosen].sum()
+            shares[~chosen] *= (1 - share) / shares[~chosen].sum()
+    return shares / shares.sum()
 
 
 def optimise_codec(
@@ -53,20 +76,16 @@ def optimise_codec(
     """One optimisation of the codec on all images, inputs and targets alike; ``colour_share`` of them coloured."""
     examples = load_examples(workspace.data, "train", preprocessing_of(variant_named(workspace.recipe.variant)))
     groups = image_groups(examples)
-    sizes = np.sqrt([len(set(group)) for group in groups])  # small real packs are seen more often than their size
-    shares = sizes / sizes.sum()
-    coloured = np.array([examples.images[group[0]].ndim == 3 for group in groups])
-    if colour_share and coloured.any() and not coloured.all():
-        shares[coloured] *= colour_share / shares[coloured].sum()
-        shares[~coloured] *= (1 - colour_share) / shares[~coloured].sum()
+    shares = group_shares(examples, groups, workspace.recipe.codec.drawn_share, colour_share)
+    members = list(groups.values())
     codec = codec.to(workspace.device).train()
     adversarial = weights.adversarial_start < plan.steps
     adversary = PatchDiscriminator().to(workspace.device) if adversarial else None
 
     def compute(step: int) -> tuple[torch.Tensor, dict[str, float]]:
         rng = np.random.default_rng([workspace.recipe.seed, seed, step])
-        chosen = rng.choice(len(groups), plan.batch, p=shares)
-        indices = [groups[g][int(rng.integers(len(groups[g])))] for g in chosen]
+        chosen = rng.choice(len(members), plan.batch, p=shares)
+        indices = [members[g][int(rng.integers(len(members[g])))] for g in chosen]
         batch = from_uint8(torch.from_numpy(examples.squares(indices))).to(workspace.device)
         generator = torch.Generator(workspace.device).manual_seed(step)
         with torch.autocast(workspace.device, torch.bfloat16):
@@ -125,11 +144,19 @@ def codes_part(workspace: Workspace) -> None:
             for index, grid in zip(chunk, codec.encode(batch).cpu(), strict=True):
                 codes[examples.names[index]] = grid.flatten().to(torch.int16)
     save_whole(workspace.part("codes") / "trained.safetensors", codes)
-    workspace.finish("codes", images=len(codes))
+    workspace.finish("codes", images=len(codes), codec=workspace.digest(CODEC))
 
 
 def codes_by_index(workspace: Workspace, examples: Examples) -> dict[int, np.ndarray]:
-    """Codes of the targets of loaded examples: image index -> int64 (rows * columns)."""
+    """Codes of the targets of loaded examples: image index -> int64 (rows * columns).
+
+    ``RecipeError`` when another codec than the run's made them: a model that learned them would draw noise.
+    """
+    if workspace.facts("codes").get("codec") != workspace.digest(CODEC):
+        raise RecipeError(
+            "the targets' codes were made by another codec than this run's",
+            next_step=f"remove {workspace.part('codes')} and the stages after it, then train again",
+        )
     by_name = workspace.trained("codes")
     return {
         drawing.target: by_name[examples.names[drawing.target]].numpy().astype(np.int64)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from healthgpt.data.dataset import Reading
+from healthgpt.training.pretrain_codec import trained_codec
 from healthgpt.training.stage_data import Pool
 from healthgpt.training.stage_run import optimise, prepare
 from healthgpt.training.workspace import Workspace
@@ -44,6 +45,7 @@ def generation_part(workspace: Workspace) -> None:
     """Image -> its own codes."""
     recipe = workspace.recipe
     run = prepare(workspace, (), codes=True)
+    run.model.fusion.place_codes(trained_codec(workspace).codebook.vectors)
     pool = Pool([d for d in run.examples.drawings if d.task == "reconstruct"], recipe.data.real_share)
 
     def compute(step: int) -> tuple[torch.Tensor, dict[str, float]]:

@@ -18,7 +18,7 @@ from healthgpt.model.build import assemble, layout_of, new_tower, set_dropout
 from healthgpt.model.healthgpt import HealthGPTModel
 from healthgpt.record import Split
 from healthgpt.training.config import Steps
-from healthgpt.training.loop import run_steps
+from healthgpt.training.loop import attention_for, run_steps
 from healthgpt.training.objective import response_loss
 from healthgpt.training.parameters import train_only
 from healthgpt.training.pretrain_codec import codes_by_index
@@ -90,9 +90,12 @@ def prepare(workspace: Workspace, parts: Sequence[str], *, codes: bool, split: S
     variant = variant_named(workspace.recipe.variant)
     preprocessing = preprocessing_of(variant)
     examples = load_examples(workspace.data, split, preprocessing)
+    model = model_after(workspace, parts).to(workspace.device)
+    for trunk in (model.backbone, model.vision.tower.clip):
+        trunk.set_attn_implementation(attention_for(workspace.device))  # type: ignore[operator]
     return StageRun(
         workspace=workspace,
-        model=model_after(workspace, parts).to(workspace.device),
+        model=model,
         builder=prompt_builder(workspace),
         preprocessing=preprocessing,
         examples=examples,

@@ -6,6 +6,7 @@ RUN/parts/NAME/        journal.jsonl, checkpoint.pt while running; trained.safet
 RUN/model/             the finished model folder
 """
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -50,6 +51,15 @@ class Workspace:
         path = self.part(name) / "done.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"finished": time.strftime("%Y-%m-%d %H:%M:%S"), **facts}) + "\n", encoding="utf-8")
+
+    def facts(self, name: str) -> dict[str, Any]:
+        """What a finished part noted when it was done."""
+        content: dict[str, Any] = json.loads((self.part(name) / "done.json").read_text(encoding="utf-8"))
+        return content
+
+    def digest(self, name: str) -> str:
+        """SHA-256 of what a finished part trained, to tell whether a later part was made from it."""
+        return hashlib.sha256((self.part(name) / "trained.safetensors").read_bytes()).hexdigest()
 
     def keep(self, name: str, tensors: Mapping[str, torch.Tensor]) -> None:
         """Write what a part trained."""

@@ -1,9 +1,12 @@
 """The convolutional encoder and decoder of the codec: pixels to a grid of latent vectors and back.
 
 The layout is VQGAN's (Esser et al., CVPR 2021, section 3.1 and table 7): residual blocks with group
-normalisation and SiLU, self-attention on the coarsest grid. One thing differs, for the sake of a
-CPU: the picture is folded into channels before the first convolution and unfolded after the last
-one, so no convolution runs at full resolution.
+normalisation and SiLU, self-attention on the coarsest grid. Two things differ. For the sake of a CPU
+the picture is folded into channels before the first convolution and unfolded after the last one, so no
+convolution runs at full resolution. And the encoder alone is local: without attention and without
+statistics over the picture, a code says only what lies near its own square. Equal squares then get
+equal codes wherever they are, which is what a language model can learn to predict; the decoder is free
+to look everywhere.
 """
 
 from torch import Tensor, nn
@@ -13,6 +16,23 @@ from healthgpt.errors import ModelError
 
 GROUPS = 8
 """Channel groups of every group normalisation; each width is a multiple of it."""
+
+
+class LocalBlock(nn.Module):
+    """Two 3x3 convolutions around a skip without normalisation: (B, width, h, w) -> the same shape.
+
+    The second convolution starts at zero, so an untrained block is the identity.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)  # type: ignore[arg-type]  # this convolution has a bias
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features + self.second(functional.silu(self.first(functional.silu(features))))
 
 
 class ResidualBlock(nn.Module):
@@ -62,17 +82,15 @@ class Encoder(nn.Module):
     stride = fold * 2 ** (len(widths) - 1). ``blocks``: residual blocks of each level.
     """
 
-    def __init__(self, fold: int, widths: tuple[int, ...], blocks: tuple[int, ...], embed_dim: int, attention: bool):
+    def __init__(self, fold: int, widths: tuple[int, ...], blocks: tuple[int, ...], embed_dim: int):
         super().__init__()
         check_layout(fold, widths, blocks)
         stages: list[nn.Module] = [nn.PixelUnshuffle(fold), nn.Conv2d(3 * fold**2, widths[0], 3, padding=1)]
         for level, (width, count) in enumerate(zip(widths, blocks, strict=True)):
             if level > 0:
                 stages.append(nn.Conv2d(widths[level - 1], width, 3, stride=2, padding=1))
-            stages.extend(ResidualBlock(width) for _ in range(count))
-        if attention:
-            stages.append(SelfAttention(widths[-1]))
-        stages += [nn.GroupNorm(GROUPS, widths[-1]), nn.SiLU(), nn.Conv2d(widths[-1], embed_dim, 1)]
+            stages.extend(LocalBlock(width) for _ in range(count))
+        stages += [nn.SiLU(), nn.Conv2d(widths[-1], embed_dim, 1)]
         self.stages = nn.Sequential(*stages)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -83,6 +101,7 @@ class Decoder(nn.Module):
     """Latents (B, embed_dim, h, w) -> pictures (B, 3, h * stride, w * stride), not clamped.
 
     Takes the encoder's numbers and mirrors its layout; ``blocks`` may differ from the encoder's.
+    ``attention``: self-attention on the coarsest grid.
     """
 
     def __init__(self, fold: int, widths: tuple[int, ...], blocks: tuple[int, ...], embed_dim: int, attention: bool):

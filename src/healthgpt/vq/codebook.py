@@ -35,7 +35,7 @@ class Codebook(nn.Module):
     sums: Tensor
     started: Tensor
 
-    def __init__(self, code_count: int, embed_dim: int, decay: float = 0.95, restart_below: float = 0.1) -> None:
+    def __init__(self, code_count: int, embed_dim: int, decay: float = 0.95, restart_below: float = 0.01) -> None:
         super().__init__()
         if code_count < 2 or embed_dim < 1:
             raise ModelError(

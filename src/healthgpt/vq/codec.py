@@ -24,7 +24,7 @@ class Codec(nn.Module):
     ``image_size``: side of the square pictures it is trained on; other sizes that are multiples of
     ``stride`` pass too. ``fold``, ``widths``: see ``Encoder``; the stride is
     ``fold * 2 ** (len(widths) - 1)``. ``encoder_blocks``, ``decoder_blocks``: residual blocks of each
-    level, finest first. ``attention``: self-attention on the coarsest grid of both halves.
+    level, finest first. ``attention``: self-attention on the decoder's coarsest grid.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Codec(nn.Module):
         codebook_decay: float = 0.95,
     ) -> None:
         super().__init__()
-        self.encoder = Encoder(fold, widths, encoder_blocks, embed_dim, attention)
+        self.encoder = Encoder(fold, widths, encoder_blocks, embed_dim)
         self.codebook = Codebook(code_count, embed_dim, decay=codebook_decay)
         self.decoder = Decoder(fold, widths, decoder_blocks, embed_dim, attention)
         self.stride = fold * 2 ** (len(widths) - 1)
