@@ -5,6 +5,9 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-warn-script-location
+# Plain pip on Linux brings gigabytes of CUDA; without an NVIDIA card, and where it can be reached, the CPU index serves.
+CPU_WHEELS := https://download.pytorch.org/whl/cpu
+CPU_INDEX = $(shell command -v nvidia-smi >/dev/null 2>&1 || { $(PYTHON) -c "import urllib.request as web; web.urlopen('$(CPU_WHEELS)/torch/', timeout=5)" 2>/dev/null && echo --extra-index-url $(CPU_WHEELS); })
 RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
 SOURCES := src tests docs benchmarks
@@ -34,7 +37,7 @@ $(BIN)/python:
 
 $(RUN_STAMP): pyproject.toml | $(BIN)/python
 	@echo "installing healthgpt and what it needs into $(VENV) (once, a few minutes)" >&2
-	@$(INSTALL) --editable .
+	@$(INSTALL) $(CPU_INDEX) --editable .
 	@touch $@
 
 $(DEV_STAMP): $(RUN_STAMP)

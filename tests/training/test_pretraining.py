@@ -1,4 +1,4 @@
-"""Pre-training of tower and codec: rivals are wrong answers, statements see patches, shares of a batch are obeyed."""
+"""Pre-training of tower and codec: rivals are wrong answers, questions see patches, shares of a batch are obeyed."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from healthgpt.data.dataset import Drawing, Examples, Reading
 from healthgpt.model.build import new_tower
 from healthgpt.record import Provenance, Record
 from healthgpt.training.pretrain_codec import group_shares, image_groups
-from healthgpt.training.pretrain_tower import RIVALS, STATEMENTS, Pairing, Rivals
+from healthgpt.training.pretrain_tower import QUESTIONS, RIVALS, Pairing, Rivals
 
 
 def record(task, question, response, source="vl-phantom", **more):
@@ -28,21 +28,21 @@ ALONE = Reading("ct", 4, (record("ct", "What is this called?", "a phantom"),))
 def test_the_right_answer_leads_and_rivals_are_other_answers_to_the_same_question():
     rivals = Rivals([*SIDES, CHOICE, ALONE])
     for reading in (SIDES[0], CHOICE):
-        ((right, *wrong),) = rivals.statements(reading, np.random.default_rng(0))
-        assert right == "Which side? left."
-        assert sorted(wrong) == ["Which side? both.", "Which side? right."]
+        ((question, (right, *wrong)),) = rivals.choices(reading, np.random.default_rng(0))
+        assert (question, right) == ("Which side?", "left")
+        assert sorted(wrong) == ["both", "right"]
 
 
-def test_a_question_with_one_answer_everywhere_states_nothing():
-    assert Rivals([*SIDES, ALONE]).statements(ALONE, np.random.default_rng(0)) == []
+def test_a_question_with_one_answer_everywhere_is_not_asked():
+    assert Rivals([*SIDES, ALONE]).choices(ALONE, np.random.default_rng(0)) == []
 
 
-def test_statements_and_rivals_are_bounded():
+def test_questions_and_rivals_are_bounded():
     answers = [str(number) for number in range(9)]
     readings = [Reading("ct", 0, tuple(record("ct", f"q{q}", answer) for q in range(9))) for answer in answers]
-    drawn = Rivals(readings).statements(readings[0], np.random.default_rng(0))
-    assert len(drawn) == STATEMENTS
-    assert all(len(choices) == 1 + RIVALS and len(set(choices)) == 1 + RIVALS for choices in drawn)
+    drawn = Rivals(readings).choices(readings[0], np.random.default_rng(0))
+    assert len(drawn) == QUESTIONS
+    assert all(len(choices) == len(set(choices)) == 1 + RIVALS for _, choices in drawn)
 
 
 def test_support_of_an_image_depends_on_its_own_patches_alone():
@@ -50,10 +50,11 @@ def test_support_of_an_image_depends_on_its_own_patches_alone():
     torch.manual_seed(0)
     model = Pairing(new_tower(variant), variant.vision_width, variant.text_size).eval()
     pixels = torch.randn(2, 3, variant.image_size, variant.image_size)
-    statements = model.read(torch.randint(1, variant.text_size, (6, 5))).view(2, 3, -1)
+    questions = model.read(torch.randint(1, variant.text_size, (6, 5))).view(2, 3, -1)
+    answers = model.read(torch.randint(1, variant.text_size, (24, 2))).view(2, 3, 4, -1)
     with torch.no_grad():
-        both = model.support(model.see(pixels)[1], statements)
-        first = model.support(model.see(pixels[:1])[1], statements[:1])
+        both = model.support(model.see(pixels)[1], questions, answers)
+        first = model.support(model.see(pixels[:1])[1], questions[:1], answers[:1])
     torch.testing.assert_close(both[:1], first)
 
 

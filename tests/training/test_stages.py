@@ -15,6 +15,7 @@ from healthgpt.request import Request
 from healthgpt.training import loop, stage1_align, stage2_fuse, stage3_instruct
 from healthgpt.training.nano import PARTS
 from healthgpt.training.parameters import GROUPS, train_only
+from healthgpt.training.pretrain_tower import SHALLOW
 from healthgpt.training.stage_run import model_after
 from healthgpt.training.workspace import Workspace
 
@@ -51,7 +52,7 @@ def test_gradients_reach_every_trained_tensor_and_no_other(finished_run):
     assert {name for name, p in model.named_parameters() if p.requires_grad} == allowed
 
 
-@pytest.mark.parametrize("name", ["language", "tower", "codec", "stage3-generation"])
+@pytest.mark.parametrize("name", ["language", "tower-deep", "codec", "stage3-generation"])
 def test_a_killed_part_goes_on_to_the_same_bits(finished_run, tmp_path, monkeypatch, name):
     workspace = Workspace(tmp_path / "run", finished_run.recipe, None)
     shutil.copytree(finished_run.root, workspace.root)
@@ -107,6 +108,13 @@ def test_a_part_that_has_not_run_is_named(tiny_in_table, tmp_path):
     workspace = Workspace(tmp_path, tiny_recipe(), None)
     with pytest.raises(RecipeError, match="part 'language' of this run is not finished"):
         model_after(workspace, ())
+
+
+def test_the_deep_phase_leaves_what_drawing_sees_through(finished_run):
+    first, deep = finished_run.trained("tower"), finished_run.trained("tower-deep")
+    changed = {name for name in first if not torch.equal(first[name], deep[name])}
+    assert not [name for name in changed if name.startswith(SHALLOW)]
+    assert [name for name in changed if name.startswith("tower.clip.encoder.layers.1.")]
 
 
 def test_codes_of_another_codec_are_refused(finished_run, tmp_path):

@@ -69,6 +69,43 @@ def findings_table(findings: dict[str, dict[str, float]]) -> str:
     return _rows(["finding", "nano's drawing", "shuffled reports", "reader on the true image"], rows)
 
 
+def headline(figures: dict[str, Any]) -> str:
+    """The figures in short, each beside what no skill would give; the README shows exactly this."""
+    rows = []
+    for group, title in (("phantom", "simulated"), ("real", "real")):
+        part = figures[group]
+        if "reading" not in part:
+            continue
+        ways = part["reading"]["all"]
+        for key, name in (("closed_accuracy", "choices answered right"), ("open_exact_match", "open answers right")):
+            values = {way: f"{ways[way][key]:.0f} %" for way in ("model", "blind", "majority")}
+            rows.append(
+                [
+                    f"{title}: {name}",
+                    values["model"],
+                    f"{values['blind']} blind, {values['majority']} majority",
+                    "100 %",
+                ]
+            )
+        for task, scores in part["drawing"].items():
+            plain = "bicubic" if "bicubic" in scores else "copying_the_input"
+            words = plain.replace("_", " ") if task != "reconstruct" else ""
+            name = words if words and plain in scores else "another image"
+            other = scores[plain] if name == words else scores["another_image"]
+            cells = [
+                f"{one['ssim']:.0f} / {one['psnr']:.1f} dB" for one in (scores["model"], other, scores["codec_ceiling"])
+            ]
+            rows.append([f"{title}: {task}, SSIM / PSNR", cells[0], f"{cells[1]} {name}", cells[2]])
+        findings = part["drawing"].get("report-to-cxr", {}).get("findings")
+        if findings:
+            shown = {way: f"{findings[way]['mean']:.0f} %" for way in findings}
+            shuffled = f"{shown['shuffled_reports']} shuffled"
+            rows.append(
+                [f"{title}: findings of the report in the X-ray", shown["model"], shuffled, shown["reader_on_truth"]]
+            )
+    return _rows(["held out", "nano", "without skill", "the most possible"], rows)
+
+
 def write_card(path: Path, figures: dict[str, Any], packs: list[str], size_mb: float) -> None:
     """Write the card of a measured model; whole or not at all."""
     parts = [

@@ -65,6 +65,13 @@ class ColourSteps(Steps):
     """Steps before latents are rounded to codes again."""
 
 
+class TowerSteps(Steps):
+    """A phase of the tower's contrastive pre-training."""
+
+    seen: float = Field(default=1.0, gt=0, le=1)
+    """Share of each image's patches looked at, but for the phase's last steps."""
+
+
 class DataPlan(Strict):
     """What is simulated and which real packs are mixed in."""
 
@@ -94,7 +101,8 @@ class Recipe(Strict):
     codec: CodecSteps
     codec_colour: ColourSteps
     language: Steps
-    tower: Steps
+    tower: TowerSteps
+    tower_deep: TowerSteps
     stage1_comprehension: Steps
     stage1_generation: Steps
     stage2: Steps

@@ -1,11 +1,15 @@
 """nano's vision tower before it is frozen: contrastive pre-training on images and their words.
 
 Two contrasts are learned together. Whole against whole (CLIP, Radford et al., 2021): an image and its
-words, a report and two of its questions with their answers, must find each other in the batch. Statement
-against rivals: a question with its right answer must fit the image better than the same question with
-answers that are right for other images. A statement looks at the patches it needs (words attend to image
-regions, as in GLoRIA, Huang et al., ICCV 2021) of the penultimate state, the one reading uses, so small
-findings count as much as the modality.
+words, a report and two of its questions with their answers, must find each other in the batch. Answer
+against rivals: what a question finds in the image must be closer to its right answer than to answers that
+are right for other images. A question looks at the patches it needs (words attend to image regions, as in
+GLoRIA, Huang et al., ICCV 2021) of the penultimate state, the one reading uses, so small findings count as
+much as the modality.
+
+Most steps look at a random part of each image's patches (FLIP, Li et al., CVPR 2023): more images in the same
+time. Training has two phases: the whole tower first; then all but the embedding and the first block, so that
+drawing, which sees through those alone, can be trained at the same time.
 """
 
 from collections.abc import Sequence
@@ -19,19 +23,27 @@ from torch import nn
 from healthgpt.data.dataset import Examples, Reading, load_examples
 from healthgpt.model.build import new_tower
 from healthgpt.record import Record
+from healthgpt.training.config import TowerSteps
 from healthgpt.training.loop import attention_for, run_steps
 from healthgpt.training.pretrain_language import tokenizer_of
 from healthgpt.training.stage_data import preprocessing_of
 from healthgpt.training.workspace import Workspace
 from healthgpt.variants import variant_named
 from healthgpt.vision.clip import VisionTower
+from healthgpt.vision.initialise import initialise
 
 LONGEST_TEXT = 96
 TEXT_LAYERS = 2
-STATEMENTS = 6
-"""Statements about one image in one step."""
+QUESTIONS = 6
+"""Questions about one image in one step."""
+HEADS = 4
+"""Places a question may look at in one go."""
 RIVALS = 3
 """At most so many wrong answers beside the right one."""
+UNMASKED = 0.2
+"""Last share of a phase's steps, in which every patch is seen again."""
+SHALLOW = ("tower.clip.embeddings.", "tower.clip.pre_layrnorm.", "tower.clip.encoder.layers.0.")
+"""What the concrete grain sees through."""
 
 
 class Pairing(nn.Module):
@@ -48,14 +60,18 @@ class Pairing(nn.Module):
         self.text_blocks = nn.TransformerEncoder(block, TEXT_LAYERS, enable_nested_tensor=False)
         self.text_norm = nn.LayerNorm(width)
         self.text_projection = nn.Linear(width, space, bias=False)
-        self.query, self.claim = nn.Linear(width, space), nn.Linear(width, space, bias=False)
-        self.key, self.value = nn.Linear(width, space), nn.Linear(width, space)
+        self.look = nn.MultiheadAttention(width, HEADS, batch_first=True)
+        self.finding = nn.Sequential(nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, space))
+        self.claim = nn.Linear(width, space, bias=False)
         self.log_scale = nn.Parameter(torch.tensor(np.log(1 / 0.07), dtype=torch.float32))
-        self.log_statement_scale = nn.Parameter(torch.tensor(np.log(1 / 0.1), dtype=torch.float32))
+        self.log_answer_scale = nn.Parameter(torch.tensor(np.log(1 / 0.1), dtype=torch.float32))
 
-    def see(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Normalised last and penultimate states, (N, 1 + P, width) each; reading will use the penultimate."""
-        penultimate = self.tower.states(pixels, -2)
+    def see(self, pixels: torch.Tensor, kept: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Normalised last and penultimate states, (N, 1 + P, width) each; reading will use the penultimate.
+
+        ``kept`` (N, K): only these patches of each image.
+        """
+        penultimate = self.tower.states(pixels, -2, kept)
         last = self.tower.clip.encoder.layers[-1](penultimate, None)
         return self.image_norm(last), self.patch_norm(penultimate)
 
@@ -74,13 +90,15 @@ class Pairing(nn.Module):
         said = F.normalize(self.text_projection(texts).float(), dim=-1)
         return images @ said.T * self.log_scale.exp().clamp(max=100)
 
-    def support(self, states: torch.Tensor, statements: torch.Tensor) -> torch.Tensor:
-        """How well each image bears out its own statements: (N, 1 + P, width), (N, M, width) -> (N, M)."""
-        found = F.scaled_dot_product_attention(
-            self.query(statements).unsqueeze(1), self.key(states).unsqueeze(1), self.value(states).unsqueeze(1)
-        ).squeeze(1)
-        claims = F.normalize(self.claim(statements).float(), dim=-1)
-        return (F.normalize(found.float(), dim=-1) * claims).sum(-1) * self.log_statement_scale.exp().clamp(max=100)
+    def support(self, states: torch.Tensor, questions: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
+        """How well each image bears out the answers to its own questions.
+
+        states (N, 1 + P, width), questions (N, Q, width), answers (N, Q, C, width) -> scores (N, Q, C).
+        """
+        seen, _ = self.look(questions, states, states, need_weights=False)
+        found = F.normalize(self.finding(torch.cat([seen, questions], dim=-1)).float(), dim=-1)
+        claims = F.normalize(self.claim(answers).float(), dim=-1)
+        return torch.einsum("nqd,nqcd->nqc", found, claims) * self.log_answer_scale.exp().clamp(max=100)
 
 
 def question_of(record: Record) -> str:
@@ -89,7 +107,7 @@ def question_of(record: Record) -> str:
 
 
 class Rivals:
-    """For every question, the answers it has in the data: what a wrong statement is made of."""
+    """For every question, the answers it has in the data: what a wrong answer is drawn from."""
 
     def __init__(self, readings: Sequence[Reading]) -> None:
         answers: dict[str, dict[str, None]] = {}
@@ -99,15 +117,15 @@ class Rivals:
                     answers.setdefault(question_of(record).lower(), {})[record.response] = None
         self.answers = {question: list(seen) for question, seen in answers.items() if len(seen) > 1}
 
-    def statements(self, reading: Reading, rng: np.random.Generator) -> list[list[str]]:
-        """Up to ``STATEMENTS`` lists: a question with its right answer first, then with up to ``RIVALS`` wrong ones."""
+    def choices(self, reading: Reading, rng: np.random.Generator) -> list[tuple[str, list[str]]]:
+        """Up to ``QUESTIONS`` questions, each with its right answer first and up to ``RIVALS`` wrong ones after it."""
         asked = [record for record in reading.records if question_of(record).lower() in self.answers]
         chosen = []
-        for index in rng.permutation(len(asked))[:STATEMENTS]:
+        for index in rng.permutation(len(asked))[:QUESTIONS]:
             record = asked[index]
             wrong = [answer for answer in self.answers[question_of(record).lower()] if answer != record.response]
             wrong = [wrong[i] for i in rng.permutation(len(wrong))[:RIVALS]]
-            chosen.append([f"{question_of(record)} {answer}." for answer in (record.response, *wrong)])
+            chosen.append((question_of(record), [record.response, *wrong]))
         return chosen
 
 
@@ -146,44 +164,83 @@ def padded(encodings: Sequence[Encoding], device: str) -> torch.Tensor:
     return batch.to(device)
 
 
-def tower_part(workspace: Workspace) -> None:
-    """Train the tower; only it is kept."""
-    plan, seed, device = workspace.recipe.tower, workspace.recipe.seed, workspace.device
+def new_pairing(workspace: Workspace) -> Pairing:
+    """An untrained pair of image and text side."""
     variant = variant_named(workspace.recipe.variant)
-    preprocessing = preprocessing_of(variant)
+    torch.manual_seed(workspace.recipe.seed)
+    tower = new_tower(variant)
+    initialise(tower)
+    tower.clip.set_attn_implementation(attention_for(workspace.device))
+    return Pairing(tower, variant.vision_width, variant.text_size)
+
+
+def tower_state(workspace: Workspace) -> dict[str, torch.Tensor]:
+    """The tower as far as it is trained; drawing may start before the deep phase ends, which it does not see."""
+    trained = workspace.trained("tower-deep" if workspace.is_done("tower-deep") else "tower")
+    return {name.removeprefix("tower."): t for name, t in trained.items() if name.startswith("tower.")}
+
+
+def tower_part(workspace: Workspace) -> None:
+    """The whole tower."""
+    pairing = new_pairing(workspace)
+    optimise_pairing(workspace, "tower", workspace.recipe.tower, pairing, dict(pairing.named_parameters()), seed=2)
+
+
+def deep_part(workspace: Workspace) -> None:
+    """All but what drawing sees through."""
+    pairing = new_pairing(workspace)
+    pairing.load_state_dict(workspace.trained("tower"))
+    learned = {}
+    for name, parameter in pairing.named_parameters():
+        if name.startswith(SHALLOW):
+            parameter.requires_grad_(False)
+        else:
+            learned[name] = parameter
+    optimise_pairing(workspace, "tower-deep", workspace.recipe.tower_deep, pairing, learned, seed=5)
+
+
+def optimise_pairing(
+    workspace: Workspace, name: str, plan: TowerSteps, pairing: Pairing, learned: dict[str, nn.Parameter], *, seed: int
+) -> None:
+    """One phase of the contrastive training; both sides are kept for the next."""
+    device = workspace.device
+    preprocessing = preprocessing_of(variant_named(workspace.recipe.variant))
     tokenizer = tokenizer_of(workspace).backend_tokenizer
     examples = load_examples(workspace.data, "train", preprocessing)
     rivals = Rivals(examples.readings)
     by_task: dict[str, list[int]] = {}
     for index, reading in enumerate(examples.readings):
         by_task.setdefault(reading.task, []).append(index)
-    torch.manual_seed(seed)
-    tower = new_tower(variant)
-    tower.clip.set_attn_implementation(attention_for(device))
-    model = Pairing(tower, variant.vision_width, variant.text_size).to(device).train()
+    model = pairing.to(device).train()
+    patches = model.tower.patches
 
     def compute(step: int) -> tuple[torch.Tensor, dict[str, float]]:
-        rng = np.random.default_rng([seed, 2, step])
+        rng = np.random.default_rng([workspace.recipe.seed, seed, step])
         readings = [examples.readings[i] for i in pick(examples, by_task, step, plan.batch, rng)]
         texts = [words_of(reading, rng) for reading in readings]
-        statements = [rivals.statements(reading, rng) for reading in readings]
-        spoken = list(dict.fromkeys(text for own in statements for choices in own for text in choices))
+        asked = [rivals.choices(reading, rng) for reading in readings]
+        spoken = list(dict.fromkeys(t for own in asked for question, choices in own for t in (question, *choices)))
         place = {text: number for number, text in enumerate(spoken)}
-        slots = torch.full((len(readings), STATEMENTS, 1 + RIVALS), -1)
-        for row, own in enumerate(statements):
-            for number, choices in enumerate(own):
-                slots[row, number, : len(choices)] = torch.tensor([place[text] for text in choices])
-        slots = slots.to(device)
+        questions = torch.zeros(len(readings), QUESTIONS, dtype=torch.long)
+        answers = torch.full((len(readings), QUESTIONS, 1 + RIVALS), -1)
+        for row, own in enumerate(asked):
+            for number, (question, choices) in enumerate(own):
+                questions[row, number] = place[question]
+                answers[row, number, : len(choices)] = torch.tensor([place[text] for text in choices])
+        kept = None
+        if plan.seen < 1 and step < (1 - UNMASKED) * plan.steps:
+            order = rng.random((len(readings), patches)).argsort(1)[:, : max(1, round(plan.seen * patches))]
+            kept = torch.from_numpy(order).to(device)
         pixels = preprocessing.normalise(examples.squares([reading.image for reading in readings])).to(device)
         encoded = tokenizer.encode_batch(texts, add_special_tokens=False)
         stated = tokenizer.encode_batch(spoken, add_special_tokens=False)
         with torch.autocast(device, torch.bfloat16):
-            last, penultimate = model.see(pixels)
+            last, penultimate = model.see(pixels, kept)
             likeness = model.likeness(last, model.read(padded(encoded, device)))
-            claims = model.read(padded(stated, device))[slots.clamp_min(0).flatten(1)]
-            support = model.support(penultimate, claims).view(slots.shape)
-        asked = slots[..., 0] >= 0
-        scores = support.masked_fill(slots < 0, float("-inf"))[asked]
+            said = model.read(padded(stated, device))
+            support = model.support(penultimate, said[questions.to(device)], said[answers.clamp_min(0).to(device)])
+        held = (answers[..., 0] >= 0).to(device)
+        scores = support.masked_fill((answers < 0).to(device), float("-inf"))[held]
         right = torch.zeros(len(scores), dtype=torch.long, device=device)
         told = F.cross_entropy(scores, right) if len(scores) else support.sum() * 0
         whole = contrast(likeness.float(), texts)
@@ -195,8 +252,8 @@ def tower_part(workspace: Workspace) -> None:
         return told + 0.3 * whole, figures
 
     run_steps(
-        workspace.part("tower"), plan, [(dict(model.named_parameters()), plan.learning_rate)], compute, seed=seed,
+        workspace.part(name), plan, [(learned, plan.learning_rate)], compute, seed=workspace.recipe.seed,
         checkpoint_seconds=workspace.recipe.checkpoint_seconds, device=device,
     )  # fmt: skip
-    workspace.keep("tower", {name: tensor for name, tensor in model.tower.state_dict().items()})
-    workspace.finish("tower")
+    workspace.keep(name, model.state_dict())
+    workspace.finish(name)

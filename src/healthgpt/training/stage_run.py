@@ -23,6 +23,7 @@ from healthgpt.training.objective import response_loss
 from healthgpt.training.parameters import train_only
 from healthgpt.training.pretrain_codec import codes_by_index
 from healthgpt.training.pretrain_language import language_config, tokenizer_of
+from healthgpt.training.pretrain_tower import tower_state
 from healthgpt.training.stage_data import Pool, preprocessing_of
 from healthgpt.training.workspace import Workspace
 from healthgpt.variants import variant_named
@@ -75,7 +76,7 @@ def model_after(workspace: Workspace, parts: Sequence[str]) -> HealthGPTModel:
         | {"norm.weight": language["model.norm.weight"]}
     )
     tower = new_tower(variant)
-    tower.load_state_dict(workspace.trained("tower"))
+    tower.load_state_dict(tower_state(workspace))
     model = assemble(variant, backbone, tower)
     model.fusion.take_text_rows(language["model.embed_tokens.weight"], language["lm_head.weight"])
     for part in parts:

@@ -45,9 +45,16 @@ class VisionTower(nn.Module):
         """Patch features (N, patches, width) of one hidden state."""
         return self.states(pixels_N3SS, hidden_state)[:, 1:]
 
-    def states(self, pixels_N3SS: torch.Tensor, hidden_state: int) -> torch.Tensor:
-        """Class token and patch features (N, 1 + patches, width) of one hidden state."""
+    def states(self, pixels_N3SS: torch.Tensor, hidden_state: int, kept_NK: torch.Tensor | None = None) -> torch.Tensor:
+        """Class token and patch features (N, 1 + patches, width) of one hidden state.
+
+        ``kept_NK``: only these patches of each image are looked at, in this order (training on part of an
+        image); the result is then (N, 1 + K, width).
+        """
         x = self.clip.pre_layrnorm(self.clip.embeddings(pixels_N3SS))
+        if kept_NK is not None:
+            patches = x[:, 1:].gather(1, kept_NK.unsqueeze(-1).expand(-1, -1, x.shape[2]))
+            x = torch.cat([x[:, :1], patches], dim=1)
         for block in self.clip.encoder.layers[: self.blocks_needed(hidden_state)]:
             x = block(x, None)
         return x
