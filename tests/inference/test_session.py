@@ -59,7 +59,7 @@ def test_pieces_of_a_stream_are_the_answer(session, picture):
 def test_earlier_turns_change_the_prompt(session, picture):
     fresh = session.ask(picture, "how many", max_new_tokens=8)
     later = session.ask(picture, "how many", max_new_tokens=8, history=[("is there a nodule", "yes")])
-    assert fresh.token_ids != later.token_ids
+    assert fresh.confidence != later.confidence  # an untrained model may say the same, but not as surely
 
 
 def test_pixels_in_memory_are_read_like_the_file(session, picture):

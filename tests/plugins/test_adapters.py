@@ -21,7 +21,8 @@ def adapters():
 
 @pytest.mark.parametrize("adapter", adapters(), ids=lambda a: type(a).__name__)
 def test_untrained_adapter_changes_nothing(adapter):
-    assert torch.equal(adapter(torch.randn(2, 3, 12)), torch.zeros(2, 3, 20))
+    output = torch.randn(2, 3, 20)
+    assert torch.equal(adapter(torch.randn(2, 3, 12), output), output)
 
 
 def test_moelora_with_the_same_experts_equals_hlora():
@@ -33,8 +34,9 @@ def test_moelora_with_the_same_experts_equals_hlora():
         rows = slice(2 * expert, 2 * expert + 2)
         looped.lora_A[expert].weight.data = merged.lora_A.weight.data[rows]
         looped.lora_B[expert].weight.data = merged.lora_B.weight.data[:, rows]
-    x = torch.randn(5, 7, 12)
-    torch.testing.assert_close(merged(x), looped(x))
+    x, output = torch.randn(5, 7, 12), torch.randn(5, 7, 20)
+    torch.testing.assert_close(merged(x, output), looped(x, output))
+    assert not torch.allclose(merged(x, output), output)
 
 
 @pytest.mark.parametrize("kind", [HLoRA, MoELoRA])
@@ -59,7 +61,7 @@ def test_hlora_agrees_with_the_published_layer():
         layer.lora_route.weight.data = torch.from_numpy(arrays[f"{name}.route"])
         x = torch.from_numpy(arrays[f"{name}.x"]).requires_grad_()
         bias = torch.from_numpy(arrays[f"{name}.bias"]) if f"{name}.bias" in arrays.files else None
-        y = torch.nn.functional.linear(x, torch.from_numpy(arrays[f"{name}.W"]), bias) + layer(x)
+        y = layer(x, torch.nn.functional.linear(x, torch.from_numpy(arrays[f"{name}.W"]), bias))
         y.backward(torch.from_numpy(arrays[f"{name}.grad_y"]))
         for ours, key in (
             (y.detach(), "y"), (x.grad, "grad_x"), (layer.lora_A.weight.grad, "grad_A"),

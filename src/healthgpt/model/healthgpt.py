@@ -84,7 +84,7 @@ class HealthGPTModel(nn.Module):
             inputs_embeds=embedded_BTD,
             attention_mask=None if mask_BT is None else mask_BT.long(),
             position_ids=positions_BT,
-            past_key_values=cache,
+            cache=cache,
             use_cache=cache is not None,
             plugin_route=self.route(tasks),
         )

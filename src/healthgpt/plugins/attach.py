@@ -40,9 +40,9 @@ class RoutedLinear(nn.Module):
                 )
             adapter = self.adapters[plugin]
             if rows is None:
-                output = output + adapter(x)
+                output = adapter(x, output)
             else:
-                output = output.index_add(0, rows, adapter(x[rows]).to(output.dtype))
+                output = output.index_copy(0, rows, adapter(x[rows], output[rows]).to(output.dtype))
         return output
 
 

@@ -11,13 +11,16 @@ import math
 import torch
 from torch import nn
 
+from healthgpt.plugins.lora import add_product
+
 
 class HLoRA(nn.Module):
     """The plugin of one linear layer.
 
     ``lora_A`` (rank, in) Kaiming-uniform, ``lora_B`` (out, rank) zeros, ``lora_route`` (experts, in)
     Kaiming-uniform. ``rank`` is the merged rank; expert j owns its rows [j r/k, (j+1) r/k). Dropout sits
-    on s * A x, before the product with the router's weights, as in the released code.
+    on s * A x, before the product with the router's weights, as in the released code (here s stands with the
+    weights: dropping out and scaling commute).
     """
 
     def __init__(
@@ -36,9 +39,9 @@ class HLoRA(nn.Module):
         nn.init.kaiming_uniform_(self.lora_route.weight, a=math.sqrt(5))
         nn.init.zeros_(self.lora_B.weight)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """What is added to the frozen layer's output: (..., in) -> (..., out)."""
-        weights = self.lora_route(x).softmax(dim=-1).unsqueeze(-1)  # (..., k, 1)
-        merged = self.dropout(self.lora_A(x) * self.scale)  # (..., r)
-        by_expert = merged.unflatten(-1, (self.experts, -1)) * weights  # (..., k, r/k)
-        return self.lora_B(by_expert.flatten(-2))
+    def forward(self, x: torch.Tensor, onto: torch.Tensor) -> torch.Tensor:
+        """``onto``, the frozen layer's output (..., out), with what the plugin makes of x (..., in) added."""
+        weights = self.lora_route(x).softmax(dim=-1) * self.scale  # (..., k); k numbers are cheaper to scale than r
+        merged = self.dropout(self.lora_A(x))  # (..., r)
+        by_expert = merged.unflatten(-1, (self.experts, -1)) * weights.unsqueeze(-1)  # (..., k, r/k)
+        return add_product(onto, by_expert.flatten(-2), self.lora_B.weight)

@@ -18,6 +18,11 @@ class LoRA(nn.Module):
         nn.init.kaiming_uniform_(self.lora_A.weight, a=math.sqrt(5))
         nn.init.zeros_(self.lora_B.weight)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """What is added to the frozen layer's output: (..., in) -> (..., out)."""
-        return self.lora_B(self.dropout(self.lora_A(x) * self.scale))
+    def forward(self, x: torch.Tensor, onto: torch.Tensor) -> torch.Tensor:
+        """``onto``, the frozen layer's output (..., out), with what the plugin makes of x (..., in) added."""
+        return add_product(onto, self.dropout(self.lora_A(x) * self.scale), self.lora_B.weight)
+
+
+def add_product(onto: torch.Tensor, low: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+    """``onto`` + low @ up.T in one pass over the output: (..., out), (..., r), (out, r) -> (..., out)."""
+    return torch.addmm(onto.flatten(0, -2), low.flatten(0, -2), up.T).view_as(onto)

@@ -34,12 +34,9 @@ class MoELoRA(nn.Module):
             nn.init.kaiming_uniform_(down.weight, a=math.sqrt(5))
             nn.init.zeros_(up.weight)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """What is added to the frozen layer's output: (..., in) -> (..., out)."""
+    def forward(self, x: torch.Tensor, onto: torch.Tensor) -> torch.Tensor:
+        """``onto``, the frozen layer's output (..., out), with what the plugin makes of x (..., in) added."""
         weights = self.lora_route(x).softmax(dim=-1)
-        total: torch.Tensor | None = None
         for expert, (down, up) in enumerate(zip(self.lora_A, self.lora_B, strict=True)):
-            share = up(self.dropout(down(x) * self.scale) * weights[..., expert : expert + 1])
-            total = share if total is None else total + share
-        assert total is not None
-        return total
+            onto = onto + up(self.dropout(down(x) * self.scale) * weights[..., expert : expert + 1])
+        return onto

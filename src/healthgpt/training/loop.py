@@ -24,7 +24,7 @@ JOURNAL_EVERY = 10
 
 
 def attention_for(device: str) -> str:
-    """The faster way to attend while training: in bfloat16 on a CPU plain products beat the fused kernel."""
+    """The faster way for a tower to attend in training: in bfloat16 on a CPU plain products beat the fused kernel."""
     return "eager" if device == "cpu" else "sdpa"
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import nn
-from transformers import LlamaModel
+from transformers import LlamaModel, PreTrainedModel
 
+from healthgpt.backbone.attention import attend_for_training
 from healthgpt.backbone.prompts import PromptBuilder, template_named
 from healthgpt.batch import Batch
 from healthgpt.data.collate import drawing_batch, reading_batch
@@ -92,8 +93,9 @@ def prepare(workspace: Workspace, parts: Sequence[str], *, codes: bool, split: S
     preprocessing = preprocessing_of(variant)
     examples = load_examples(workspace.data, split, preprocessing)
     model = model_after(workspace, parts).to(workspace.device)
-    for trunk in (model.backbone, model.vision.tower.clip):
-        trunk.set_attn_implementation(attention_for(workspace.device))  # type: ignore[operator]
+    assert isinstance(model.backbone, PreTrainedModel)
+    attend_for_training(model.backbone, workspace.device)
+    model.vision.tower.clip.set_attn_implementation(attention_for(workspace.device))
     return StageRun(
         workspace=workspace,
         model=model,
