@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,17 @@ def test_super_resolution_input_lacks_fine_detail() -> None:
     assert sample.image is not None
     assert sample.target is not None
     assert np.diff(sample.image.astype(float)).std() < 0.5 * np.diff(sample.target.astype(float)).std()
+
+
+def test_super_resolution_is_cut_at_the_size_that_is_drawn() -> None:
+    large = replace(picture(), pixels=np.random.default_rng(0).integers(0, 256, (256, 200), dtype=np.uint8))
+    record, image, target = large.sharpened()
+    assert image is not None
+    assert target is not None
+    assert image.shape == target.shape == (128, 100)
+    lines = np.abs(np.fft.fft2(image.astype(float)))
+    assert lines[20:-20].max() < 0.02 * lines[:17, :13].max()  # nothing but rounding beyond a quarter of the rows
+    assert len({record.image, record.target_image, large.file}) == 3  # the whole picture keeps its own file
 
 
 @settings(max_examples=40, deadline=None)

@@ -22,10 +22,11 @@ def tiny_recipe(**changes) -> Recipe:
         "data": {"cases": {"ct": 1}, "pairs": {}},
         "codec": STEPS | {"embed_dim": 4, "fold": 4, "widths": [8, 16], "encoder_blocks": [0, 1],
                           "decoder_blocks": [0, 1]},
-        "tower_deep": STEPS | {"seen": 0.5},
+        "tower": STEPS | {"seen": 0.5},
         "codec_colour": STEPS | {"colour": 1.0, "colour_share": 0.3, "unquantised": 1},
         **dict.fromkeys(
-            ("language", "tower", "stage1_comprehension", "stage1_generation", "stage2", "stage3_comprehension",
+            ("language", "teacher", "tower_deep", "stage1_comprehension", "stage1_generation", "stage2",
+             "stage3_comprehension",
              "stage3_generation"), STEPS,
         ),
     }  # fmt: skip

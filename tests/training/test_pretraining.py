@@ -1,4 +1,4 @@
-"""Pre-training of tower and codec: rivals are wrong answers, questions see patches, shares of a batch are obeyed."""
+"""Pre-training of tower and codec: rivals are wrong answers, images are judged alone, shares of a batch are obeyed."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,9 @@ from healthgpt.data.dataset import Drawing, Examples, Reading
 from healthgpt.model.build import new_tower
 from healthgpt.record import Provenance, Record
 from healthgpt.training.pretrain_codec import group_shares, image_groups
-from healthgpt.training.pretrain_tower import QUESTIONS, RIVALS, Pairing, Rivals
+from healthgpt.training.pretrain_teacher import Teacher
+from healthgpt.training.pretrain_tower import Pairing, Pupil
+from healthgpt.training.statements import QUESTIONS, RIVALS, Quiz, Rivals, told_loss
 
 
 def record(task, question, response, source="vl-phantom", **more):
@@ -28,34 +30,70 @@ ALONE = Reading("ct", 4, (record("ct", "What is this called?", "a phantom"),))
 def test_the_right_answer_leads_and_rivals_are_other_answers_to_the_same_question():
     rivals = Rivals([*SIDES, CHOICE, ALONE])
     for reading in (SIDES[0], CHOICE):
-        ((question, (right, *wrong)),) = rivals.choices(reading, np.random.default_rng(0))
+        ((question, (right, *wrong)),) = rivals.choices(reading, np.random.default_rng(0), QUESTIONS)
         assert (question, right) == ("Which side?", "left")
         assert sorted(wrong) == ["both", "right"]
 
 
 def test_a_question_with_one_answer_everywhere_is_not_asked():
-    assert Rivals([*SIDES, ALONE]).choices(ALONE, np.random.default_rng(0)) == []
+    assert Rivals([*SIDES, ALONE]).choices(ALONE, np.random.default_rng(0), QUESTIONS) == []
 
 
 def test_questions_and_rivals_are_bounded():
     answers = [str(number) for number in range(9)]
     readings = [Reading("ct", 0, tuple(record("ct", f"q{q}", answer) for q in range(9))) for answer in answers]
-    drawn = Rivals(readings).choices(readings[0], np.random.default_rng(0))
+    drawn = Rivals(readings).choices(readings[0], np.random.default_rng(0), QUESTIONS)
     assert len(drawn) == QUESTIONS
     assert all(len(choices) == len(set(choices)) == 1 + RIVALS for _, choices in drawn)
+
+
+def quiz(variant):
+    """Three questions about each of two images; the last question of the second has one rival less."""
+    answers = torch.randint(0, 8, (2, 3, 4))
+    answers[1, 2, 3] = -1
+    return Quiz(torch.randint(1, variant.text_size, (8, 5)), torch.randint(0, 8, (2, 3)), answers)
+
+
+def teacher_of(variant):
+    grid = variant.image_size // variant.patch_size
+    return Teacher(variant.vision_width, variant.text_size, grid).eval()
 
 
 def test_support_of_an_image_depends_on_its_own_patches_alone():
     variant = tiny_variant()
     torch.manual_seed(0)
-    model = Pairing(new_tower(variant), variant.vision_width, variant.text_size).eval()
-    pixels = torch.randn(2, 3, variant.image_size, variant.image_size)
-    questions = model.read(torch.randint(1, variant.text_size, (6, 5))).view(2, 3, -1)
-    answers = model.read(torch.randint(1, variant.text_size, (24, 2))).view(2, 3, 4, -1)
+    pixels, asked = torch.randn(2, 3, variant.image_size, variant.image_size), quiz(variant)
+    own = Quiz(asked.texts_TL, asked.questions_NQ[:1], asked.answers_NQC[:1])
+    pairing = Pairing(new_tower(variant), variant.vision_width, variant.text_size).eval()
+    teacher = teacher_of(variant)
     with torch.no_grad():
-        both = model.support(model.see(pixels)[1], questions, answers)
-        first = model.support(model.see(pixels[:1])[1], questions[:1], answers[:1])
-    torch.testing.assert_close(both[:1], first)
+        said = pairing.read(asked.texts_TL)
+        both = pairing.inquiry.support(pairing.see(pixels)[1], said, asked)
+        torch.testing.assert_close(both[:1], pairing.inquiry.support(pairing.see(pixels[:1])[1], said, own))
+        both = teacher.support(teacher.see(pixels), asked)
+        torch.testing.assert_close(both[:1], teacher.support(teacher.see(pixels[:1]), own))
+
+
+def test_a_pupil_is_measured_in_the_teachers_shape_and_learns_what_only_reading_sees():
+    variant = tiny_variant()
+    pupil, teacher = Pupil(new_tower(variant), variant.vision_width), teacher_of(variant)
+    pixels = torch.randn(2, 3, variant.image_size, variant.image_size)
+    shown, seen = teacher.see(pixels), pupil.see(pixels)
+    assert shown.shape == seen.shape == (2, 1 + variant.image_tokens, variant.vision_width)
+    for states in (shown, seen):
+        torch.testing.assert_close(states.std(-1, correction=0), torch.ones(states.shape[:2]), atol=1e-2, rtol=0)
+    layers = {name.split(".")[4] for name in pupil.learned() if name.startswith("tower.")}
+    assert layers == {str(index) for index in range(1, variant.vision_layers - 1)}
+    assert not [name for name in pupil.learned() if "embeddings" in name]
+
+
+def test_the_told_loss_counts_questions_that_were_asked():
+    asked = Quiz(torch.zeros(1, 1), torch.zeros(1, 2), torch.tensor([[[0, 1, -1], [-1, -1, -1]]]))
+    loss, right = told_loss(torch.tensor([[[2.0, 0.0, 9.0], [5.0, 6.0, 7.0]]]), asked)
+    assert right == 1.0
+    assert float(loss) == pytest.approx(float(np.log1p(np.exp(-2.0))))
+    nothing = Quiz(torch.zeros(1, 1), torch.zeros(1, 1), torch.full((1, 1, 3), -1))
+    assert float(told_loss(torch.ones(1, 1, 3), nothing)[0]) == 0.0
 
 
 def test_padding_does_not_change_a_text():

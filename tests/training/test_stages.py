@@ -15,7 +15,6 @@ from healthgpt.request import Request
 from healthgpt.training import loop, stage1_align, stage2_fuse, stage3_instruct
 from healthgpt.training.nano import PARTS
 from healthgpt.training.parameters import GROUPS, train_only
-from healthgpt.training.pretrain_tower import SHALLOW
 from healthgpt.training.stage_run import model_after
 from healthgpt.training.workspace import Workspace
 
@@ -112,9 +111,9 @@ def test_a_part_that_has_not_run_is_named(tiny_in_table, tmp_path):
 
 def test_the_deep_phase_leaves_what_drawing_sees_through(finished_run):
     first, deep = finished_run.trained("tower"), finished_run.trained("tower-deep")
-    changed = {name for name in first if not torch.equal(first[name], deep[name])}
-    assert not [name for name in changed if name.startswith(SHALLOW)]
-    assert [name for name in changed if name.startswith("tower.clip.encoder.layers.1.")]
+    changed = {name for name in first if name in deep and not torch.equal(first[name], deep[name])}
+    assert changed
+    assert all(name.startswith("tower.clip.encoder.layers.1.") for name in changed)  # the blocks are 0, 1 and 2
 
 
 def test_codes_of_another_codec_are_refused(finished_run, tmp_path):

@@ -17,6 +17,9 @@ from healthgpt.sources.base import fraction_of
 from healthgpt.tasks import TASKS
 
 LONGEST_SIDE = 256
+SHARP_SIDE = 128
+"""Longest side of a super-resolution pair: the size nano draws. Cut at a larger size, a pair would be shrunk for the
+model together with its blur, and little of the fourfold loss would be left to restore."""
 
 MODALITY_ANSWERS = {
     "x-ray": "x-ray",
@@ -105,10 +108,12 @@ class Picture:
         return Sample(self._drawing("reconstruct", self.file, self.file), self.pixels, self.pixels)
 
     def sharpened(self) -> Sample:
-        """4x super-resolution: the outer three quarters of k-space are cut off for the input."""
-        blurred = truncate_kspace(self.pixels.astype(np.float32) / 255.0, factor=4)
-        record = self._drawing("super-resolution", self.file.removesuffix(".png") + "-truncated.png", self.file)
-        return Sample(record, to_bytes(blurred), self.pixels)
+        """4x super-resolution: for the input three of four k-space lines along each axis are cut off."""
+        sharp = shrink(self.pixels, SHARP_SIDE)
+        blurred = truncate_kspace(sharp.astype(np.float32) / 255.0, factor=4)
+        stem = self.file.removesuffix(".png")
+        record = self._drawing("super-resolution", f"{stem}-truncated.png", f"{stem}-sharp.png")
+        return Sample(record, to_bytes(blurred), sharp)
 
     def converted(self, task: str, target: "Picture") -> Sample:
         """``ct-to-mri`` or ``mri-to-ct``: ``target`` shows the same slice on the same grid."""
@@ -186,10 +191,10 @@ def load_pixels(path: Path, *, colour: bool = False, window: Window | None = Non
     return shrink(pixels)
 
 
-def shrink(pixels: np.ndarray) -> np.ndarray:
-    """uint8 pixels, made smaller where the long side exceeds 256; the aspect ratio stays."""
+def shrink(pixels: np.ndarray, longest: int = LONGEST_SIDE) -> np.ndarray:
+    """uint8 pixels, made smaller where the long side exceeds ``longest``; the aspect ratio stays."""
     height, width = pixels.shape[:2]
-    scale = LONGEST_SIDE / max(height, width)
+    scale = longest / max(height, width)
     if scale >= 1:
         return pixels
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

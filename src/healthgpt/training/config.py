@@ -66,7 +66,7 @@ class ColourSteps(Steps):
 
 
 class TowerSteps(Steps):
-    """A phase of the tower's contrastive pre-training."""
+    """The tower's contrastive phase."""
 
     seen: float = Field(default=1.0, gt=0, le=1)
     """Share of each image's patches looked at, but for the phase's last steps."""
@@ -102,7 +102,8 @@ class Recipe(Strict):
     codec_colour: ColourSteps
     language: Steps
     tower: TowerSteps
-    tower_deep: TowerSteps
+    teacher: Steps
+    tower_deep: Steps
     stage1_comprehension: Steps
     stage1_generation: Steps
     stage2: Steps

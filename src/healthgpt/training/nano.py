@@ -18,6 +18,7 @@ from healthgpt.sources.catalog import present
 from healthgpt.training import (
     pretrain_codec,
     pretrain_language,
+    pretrain_teacher,
     pretrain_tower,
     stage1_align,
     stage2_fuse,
@@ -42,7 +43,8 @@ PARTS: dict[str, Part] = {
     "language": Part(("tokenizer",), pretrain_language.language_part),
     "codec-colour": Part(("codec",), pretrain_codec.colour_part),
     "codes": Part(("codec-colour",), pretrain_codec.codes_part),
-    "tower-deep": Part(("tower",), pretrain_tower.deep_part),
+    "teacher": Part(("tokenizer",), pretrain_teacher.teacher_part),
+    "tower-deep": Part(("teacher", "tower"), pretrain_tower.deep_part),
     "stage1-generation": Part(("codes", "language", "tower"), stage1_align.generation_part),
     "stage1-comprehension": Part(("language", "tower-deep"), stage1_align.comprehension_part),
     "stage2": Part(("stage1-comprehension", "stage1-generation"), stage2_fuse.fusion_part),

@@ -1,49 +1,39 @@
-"""nano's vision tower before it is frozen: contrastive pre-training on images and their words.
+"""nano's vision tower before it is frozen, in two phases.
 
-Two contrasts are learned together. Whole against whole (CLIP, Radford et al., 2021): an image and its
-words, a report and two of its questions with their answers, must find each other in the batch. Answer
-against rivals: what a question finds in the image must be closer to its right answer than to answers that
-are right for other images. A question looks at the patches it needs (words attend to image regions, as in
-GLoRIA, Huang et al., ICCV 2021) of the penultimate state, the one reading uses, so small findings count as
-much as the modality.
+First the whole tower learns two contrasts together. Whole against whole (CLIP, Radford et al., 2021): an image and
+its words, a report and two of its questions with their answers, must find each other in the batch. Answer against
+rivals (``statements.py``): what a question finds in the image must be closer to its right answer than to answers
+that are right for other images. Most steps look at a random part of each image's patches (FLIP, Li et al., CVPR
+2023): more images in the same time.
 
-Most steps look at a random part of each image's patches (FLIP, Li et al., CVPR 2023): more images in the same
-time. Training has two phases: the whole tower first; then all but the embedding and the first block, so that
-drawing, which sees through those alone, can be trained at the same time.
+Then the blocks between what drawing sees through and the penultimate state, the one reading uses, learn from the
+teacher (``pretrain_teacher.py``): its feature of every patch, and its answers. The embedding and the first block
+stay, so drawing can be trained at the same time.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from tokenizers import Encoding
 from torch import nn
 
 from healthgpt.data.dataset import Examples, Reading, load_examples
 from healthgpt.model.build import new_tower
-from healthgpt.record import Record
 from healthgpt.training.config import TowerSteps
 from healthgpt.training.loop import attention_for, run_steps
 from healthgpt.training.pretrain_language import tokenizer_of
+from healthgpt.training.pretrain_teacher import trained_teacher
 from healthgpt.training.stage_data import preprocessing_of
+from healthgpt.training.statements import LONGEST_TEXT, QUESTIONS, Inquiry, Rivals, padded, told_loss
 from healthgpt.training.workspace import Workspace
 from healthgpt.variants import variant_named
 from healthgpt.vision.clip import VisionTower
 from healthgpt.vision.initialise import initialise
 
-LONGEST_TEXT = 96
 TEXT_LAYERS = 2
-QUESTIONS = 6
-"""Questions about one image in one step."""
-HEADS = 4
-"""Places a question may look at in one go."""
-RIVALS = 3
-"""At most so many wrong answers beside the right one."""
 UNMASKED = 0.2
 """Last share of a phase's steps, in which every patch is seen again."""
-SHALLOW = ("tower.clip.embeddings.", "tower.clip.pre_layrnorm.", "tower.clip.encoder.layers.0.")
-"""What the concrete grain sees through."""
+TOLD = 0.5
+"""Weight of the answers beside the features in the second phase."""
 
 
 class Pairing(nn.Module):
@@ -60,11 +50,8 @@ class Pairing(nn.Module):
         self.text_blocks = nn.TransformerEncoder(block, TEXT_LAYERS, enable_nested_tensor=False)
         self.text_norm = nn.LayerNorm(width)
         self.text_projection = nn.Linear(width, space, bias=False)
-        self.look = nn.MultiheadAttention(width, HEADS, batch_first=True)
-        self.finding = nn.Sequential(nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, space))
-        self.claim = nn.Linear(width, space, bias=False)
         self.log_scale = nn.Parameter(torch.tensor(np.log(1 / 0.07), dtype=torch.float32))
-        self.log_answer_scale = nn.Parameter(torch.tensor(np.log(1 / 0.1), dtype=torch.float32))
+        self.inquiry = Inquiry(width)
 
     def see(self, pixels: torch.Tensor, kept: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """Normalised last and penultimate states, (N, 1 + P, width) each; reading will use the penultimate.
@@ -89,44 +76,6 @@ class Pairing(nn.Module):
         images = F.normalize(self.image_projection(seen).float(), dim=-1)
         said = F.normalize(self.text_projection(texts).float(), dim=-1)
         return images @ said.T * self.log_scale.exp().clamp(max=100)
-
-    def support(self, states: torch.Tensor, questions: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
-        """How well each image bears out the answers to its own questions.
-
-        states (N, 1 + P, width), questions (N, Q, width), answers (N, Q, C, width) -> scores (N, Q, C).
-        """
-        seen, _ = self.look(questions, states, states, need_weights=False)
-        found = F.normalize(self.finding(torch.cat([seen, questions], dim=-1)).float(), dim=-1)
-        claims = F.normalize(self.claim(answers).float(), dim=-1)
-        return torch.einsum("nqd,nqcd->nqc", found, claims) * self.log_answer_scale.exp().clamp(max=100)
-
-
-def question_of(record: Record) -> str:
-    """The question without its options."""
-    return record.instruction.split(" Options: ")[0]
-
-
-class Rivals:
-    """For every question, the answers it has in the data: what a wrong answer is drawn from."""
-
-    def __init__(self, readings: Sequence[Reading]) -> None:
-        answers: dict[str, dict[str, None]] = {}
-        for reading in readings:
-            for record in reading.records:
-                if record.kind != "report":
-                    answers.setdefault(question_of(record).lower(), {})[record.response] = None
-        self.answers = {question: list(seen) for question, seen in answers.items() if len(seen) > 1}
-
-    def choices(self, reading: Reading, rng: np.random.Generator) -> list[tuple[str, list[str]]]:
-        """Up to ``QUESTIONS`` questions, each with its right answer first and up to ``RIVALS`` wrong ones after it."""
-        asked = [record for record in reading.records if question_of(record).lower() in self.answers]
-        chosen = []
-        for index in rng.permutation(len(asked))[:QUESTIONS]:
-            record = asked[index]
-            wrong = [answer for answer in self.answers[question_of(record).lower()] if answer != record.response]
-            wrong = [wrong[i] for i in rng.permutation(len(wrong))[:RIVALS]]
-            chosen.append((question_of(record), [record.response, *wrong]))
-        return chosen
 
 
 def words_of(reading: Reading, rng: np.random.Generator) -> str:
@@ -155,23 +104,33 @@ def contrast(similarities: torch.Tensor, texts: list[str]) -> torch.Tensor:
     return (F.cross_entropy(similarities, target) + F.cross_entropy(similarities.T, target)) / 2
 
 
-def padded(encodings: Sequence[Encoding], device: str) -> torch.Tensor:
-    """Token ids (B, T) padded with 0, cut to ``LONGEST_TEXT``."""
-    ids = [encoding.ids[:LONGEST_TEXT] for encoding in encodings]
-    batch = torch.zeros(len(ids), max(map(len, ids)), dtype=torch.long)
-    for row, row_ids in enumerate(ids):
-        batch[row, : len(row_ids)] = torch.tensor(row_ids)
-    return batch.to(device)
+class Pupil(nn.Module):
+    """The tower with a projection of its penultimate state onto the teacher's features."""
+
+    def __init__(self, tower: VisionTower, width: int) -> None:
+        super().__init__()
+        self.tower = tower
+        self.norm = nn.LayerNorm(width)
+        self.imitate = nn.Linear(width, width)
+
+    def see(self, pixels: torch.Tensor) -> torch.Tensor:
+        """(N, 1 + P, width), with mean 0 and deviation 1 as the teacher's."""
+        states = self.imitate(self.norm(self.tower.states(pixels, -2)))
+        return F.layer_norm(states.float(), states.shape[-1:])
+
+    def learned(self) -> dict[str, nn.Parameter]:
+        """What the second phase trains: from the second block to the last but one, norm and projection."""
+        last = self.tower.depth - 1
+        blocks = tuple(f"tower.clip.encoder.layers.{index}." for index in range(1, last))
+        return {name: p for name, p in self.named_parameters() if name.startswith((*blocks, "norm.", "imitate."))}
 
 
-def new_pairing(workspace: Workspace) -> Pairing:
-    """An untrained pair of image and text side."""
-    variant = variant_named(workspace.recipe.variant)
-    torch.manual_seed(workspace.recipe.seed)
-    tower = new_tower(variant)
+def start_tower(workspace: Workspace) -> VisionTower:
+    """The run's tower before any training."""
+    tower = new_tower(variant_named(workspace.recipe.variant))
     initialise(tower)
     tower.clip.set_attn_implementation(attention_for(workspace.device))
-    return Pairing(tower, variant.vision_width, variant.text_size)
+    return tower
 
 
 def tower_state(workspace: Workspace) -> dict[str, torch.Tensor]:
@@ -181,79 +140,86 @@ def tower_state(workspace: Workspace) -> dict[str, torch.Tensor]:
 
 
 def tower_part(workspace: Workspace) -> None:
-    """The whole tower."""
-    pairing = new_pairing(workspace)
-    optimise_pairing(workspace, "tower", workspace.recipe.tower, pairing, dict(pairing.named_parameters()), seed=2)
-
-
-def deep_part(workspace: Workspace) -> None:
-    """All but what drawing sees through."""
-    pairing = new_pairing(workspace)
-    pairing.load_state_dict(workspace.trained("tower"))
-    learned = {}
-    for name, parameter in pairing.named_parameters():
-        if name.startswith(SHALLOW):
-            parameter.requires_grad_(False)
-        else:
-            learned[name] = parameter
-    optimise_pairing(workspace, "tower-deep", workspace.recipe.tower_deep, pairing, learned, seed=5)
-
-
-def optimise_pairing(
-    workspace: Workspace, name: str, plan: TowerSteps, pairing: Pairing, learned: dict[str, nn.Parameter], *, seed: int
-) -> None:
-    """One phase of the contrastive training; both sides are kept for the next."""
-    device = workspace.device
-    preprocessing = preprocessing_of(variant_named(workspace.recipe.variant))
+    """The whole tower, by both contrasts."""
+    plan, device, seed = workspace.recipe.tower, workspace.device, workspace.recipe.seed
+    variant = variant_named(workspace.recipe.variant)
+    preprocessing = preprocessing_of(variant)
     tokenizer = tokenizer_of(workspace).backend_tokenizer
     examples = load_examples(workspace.data, "train", preprocessing)
     rivals = Rivals(examples.readings)
     by_task: dict[str, list[int]] = {}
     for index, reading in enumerate(examples.readings):
         by_task.setdefault(reading.task, []).append(index)
-    model = pairing.to(device).train()
+    torch.manual_seed(seed)
+    model = Pairing(start_tower(workspace), variant.vision_width, variant.text_size).to(device).train()
     patches = model.tower.patches
 
     def compute(step: int) -> tuple[torch.Tensor, dict[str, float]]:
-        rng = np.random.default_rng([workspace.recipe.seed, seed, step])
+        rng = np.random.default_rng([seed, 2, step])
         readings = [examples.readings[i] for i in pick(examples, by_task, step, plan.batch, rng)]
         texts = [words_of(reading, rng) for reading in readings]
-        asked = [rivals.choices(reading, rng) for reading in readings]
-        spoken = list(dict.fromkeys(t for own in asked for question, choices in own for t in (question, *choices)))
-        place = {text: number for number, text in enumerate(spoken)}
-        questions = torch.zeros(len(readings), QUESTIONS, dtype=torch.long)
-        answers = torch.full((len(readings), QUESTIONS, 1 + RIVALS), -1)
-        for row, own in enumerate(asked):
-            for number, (question, choices) in enumerate(own):
-                questions[row, number] = place[question]
-                answers[row, number, : len(choices)] = torch.tensor([place[text] for text in choices])
-        kept = None
-        if plan.seen < 1 and step < (1 - UNMASKED) * plan.steps:
-            order = rng.random((len(readings), patches)).argsort(1)[:, : max(1, round(plan.seen * patches))]
-            kept = torch.from_numpy(order).to(device)
+        quiz = rivals.quiz(readings, tokenizer, rng, device, QUESTIONS)
+        kept = seen_patches(plan, step, patches, len(readings), rng)
         pixels = preprocessing.normalise(examples.squares([reading.image for reading in readings])).to(device)
-        encoded = tokenizer.encode_batch(texts, add_special_tokens=False)
-        stated = tokenizer.encode_batch(spoken, add_special_tokens=False)
+        encoded = padded(tokenizer.encode_batch(texts, add_special_tokens=False), device)
         with torch.autocast(device, torch.bfloat16):
-            last, penultimate = model.see(pixels, kept)
-            likeness = model.likeness(last, model.read(padded(encoded, device)))
-            said = model.read(padded(stated, device))
-            support = model.support(penultimate, said[questions.to(device)], said[answers.clamp_min(0).to(device)])
-        held = (answers[..., 0] >= 0).to(device)
-        scores = support.masked_fill((answers < 0).to(device), float("-inf"))[held]
-        right = torch.zeros(len(scores), dtype=torch.long, device=device)
-        told = F.cross_entropy(scores, right) if len(scores) else support.sum() * 0
+            last, penultimate = model.see(pixels, None if kept is None else kept.to(device))
+            likeness = model.likeness(last, model.read(encoded))
+            support = model.inquiry.support(penultimate, model.read(quiz.texts_TL), quiz)
+        told, right = told_loss(support, quiz)
         whole = contrast(likeness.float(), texts)
-        figures = {
-            "whole": float(whole.detach()),
-            "told": float(told.detach()),
-            "told_right": float((scores.argmax(1) == 0).float().mean()),
-        }
+        figures = {"whole": float(whole.detach()), "told": float(told.detach()), "told_right": right}
         return told + 0.3 * whole, figures
 
     run_steps(
-        workspace.part(name), plan, [(learned, plan.learning_rate)], compute, seed=workspace.recipe.seed,
+        workspace.part("tower"), plan, [(dict(model.named_parameters()), plan.learning_rate)], compute, seed=seed,
         checkpoint_seconds=workspace.recipe.checkpoint_seconds, device=device,
     )  # fmt: skip
-    workspace.keep(name, model.state_dict())
-    workspace.finish(name)
+    workspace.keep("tower", model.state_dict())
+    workspace.finish("tower")
+
+
+def seen_patches(
+    plan: TowerSteps, step: int, patches: int, images: int, rng: np.random.Generator
+) -> torch.Tensor | None:
+    """Which patches of each image a step looks at, (images, K); None for all of them."""
+    if plan.seen == 1 or step >= (1 - UNMASKED) * plan.steps:
+        return None
+    order = rng.random((images, patches)).argsort(1)[:, : max(1, round(plan.seen * patches))]
+    return torch.from_numpy(order)
+
+
+def deep_part(workspace: Workspace) -> None:
+    """The blocks drawing does not see through learn the teacher's features and answers."""
+    plan, device, seed = workspace.recipe.tower_deep, workspace.device, workspace.recipe.seed
+    variant = variant_named(workspace.recipe.variant)
+    preprocessing = preprocessing_of(variant)
+    tokenizer = tokenizer_of(workspace).backend_tokenizer
+    examples = load_examples(workspace.data, "train", preprocessing)
+    rivals, teacher = Rivals(examples.readings), trained_teacher(workspace)
+    torch.manual_seed(seed)
+    pupil = Pupil(start_tower(workspace), variant.vision_width)
+    pupil.tower.load_state_dict(tower_state(workspace))
+    pupil.to(device).train().requires_grad_(False)
+    learned = pupil.learned()
+    for parameter in learned.values():
+        parameter.requires_grad_(True)
+
+    def compute(step: int) -> tuple[torch.Tensor, dict[str, float]]:
+        rng = np.random.default_rng([seed, 5, step])
+        readings = [examples.readings[i] for i in rng.integers(0, len(examples.readings), plan.batch)]
+        quiz = rivals.quiz(readings, tokenizer, rng, device, QUESTIONS)
+        pixels = preprocessing.normalise(examples.squares([reading.image for reading in readings])).to(device)
+        with torch.autocast(device, torch.bfloat16):
+            shown, seen = teacher.see(pixels), pupil.see(pixels)
+            told, right = told_loss(teacher.support(seen, quiz), quiz)
+        likeness = F.mse_loss(seen, shown)
+        figures = {"unlike": float(likeness.detach()), "told": float(told.detach()), "told_right": right}
+        return likeness + TOLD * told, figures
+
+    run_steps(
+        workspace.part("tower-deep"), plan, [(learned, plan.learning_rate)], compute, seed=seed,
+        checkpoint_seconds=workspace.recipe.checkpoint_seconds, device=device,
+    )  # fmt: skip
+    workspace.keep("tower-deep", pupil.state_dict())
+    workspace.finish("tower-deep")
