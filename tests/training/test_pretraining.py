@@ -54,9 +54,8 @@ def quiz(variant):
     return Quiz(torch.randint(1, variant.text_size, (8, 5)), torch.randint(0, 8, (2, 3)), answers)
 
 
-def teacher_of(variant):
-    grid = variant.image_size // variant.patch_size
-    return Teacher(variant.vision_width, variant.text_size, grid).eval()
+def teacher_of(variant, statements=8):
+    return Teacher(variant.vision_width, variant.image_size // variant.patch_size, statements).eval()
 
 
 def test_support_of_an_image_depends_on_its_own_patches_alone():
@@ -70,8 +69,8 @@ def test_support_of_an_image_depends_on_its_own_patches_alone():
         said = pairing.read(asked.texts_TL)
         both = pairing.inquiry.support(pairing.see(pixels)[1], said, asked)
         torch.testing.assert_close(both[:1], pairing.inquiry.support(pairing.see(pixels[:1])[1], said, own))
-        both = teacher.support(teacher.see(pixels), asked)
-        torch.testing.assert_close(both[:1], teacher.support(teacher.see(pixels[:1]), own))
+        both = teacher.support(teacher.see(pixels), asked.answers_NQC)
+        torch.testing.assert_close(both[:1], teacher.support(teacher.see(pixels[:1]), own.answers_NQC))
 
 
 def test_a_pupil_is_measured_in_the_teachers_shape_and_learns_what_only_reading_sees():
@@ -79,7 +78,7 @@ def test_a_pupil_is_measured_in_the_teachers_shape_and_learns_what_only_reading_
     pupil, teacher = Pupil(new_tower(variant), variant.vision_width), teacher_of(variant)
     pixels = torch.randn(2, 3, variant.image_size, variant.image_size)
     shown, seen = teacher.see(pixels), pupil.see(pixels)
-    assert shown.shape == seen.shape == (2, 1 + variant.image_tokens, variant.vision_width)
+    assert shown.shape == seen.shape == (2, variant.image_tokens, variant.vision_width)
     for states in (shown, seen):
         torch.testing.assert_close(states.std(-1, correction=0), torch.ones(states.shape[:2]), atol=1e-2, rtol=0)
     layers = {name.split(".")[4] for name in pupil.learned() if name.startswith("tower.")}
@@ -87,13 +86,23 @@ def test_a_pupil_is_measured_in_the_teachers_shape_and_learns_what_only_reading_
     assert not [name for name in pupil.learned() if "embeddings" in name]
 
 
+def test_statements_are_questions_with_the_answers_they_have():
+    rivals = Rivals([*SIDES, CHOICE, ALONE])
+    assert set(rivals.statements) == {("which side?", side) for side in ("left", "right", "both")}
+    claims = rivals.claims([SIDES[1], ALONE], np.random.default_rng(0), "cpu", 2)
+    assert claims.shape == (2, 2, 1 + RIVALS)
+    assert claims[0, 0, 0] == rivals.statements["which side?", "right"]
+    assert sorted(claims[0, 0].tolist()) == [-1, 0, 1, 2]
+    assert (claims[0, 1] == -1).all()
+    assert (claims[1] == -1).all()
+
+
 def test_the_told_loss_counts_questions_that_were_asked():
-    asked = Quiz(torch.zeros(1, 1), torch.zeros(1, 2), torch.tensor([[[0, 1, -1], [-1, -1, -1]]]))
-    loss, right = told_loss(torch.tensor([[[2.0, 0.0, 9.0], [5.0, 6.0, 7.0]]]), asked)
+    answers = torch.tensor([[[0, 1, -1], [-1, -1, -1]]])
+    loss, right = told_loss(torch.tensor([[[2.0, 0.0, 9.0], [5.0, 6.0, 7.0]]]), answers)
     assert right == 1.0
     assert float(loss) == pytest.approx(float(np.log1p(np.exp(-2.0))))
-    nothing = Quiz(torch.zeros(1, 1), torch.zeros(1, 1), torch.full((1, 1, 3), -1))
-    assert float(told_loss(torch.ones(1, 1, 3), nothing)[0]) == 0.0
+    assert float(told_loss(torch.ones(1, 1, 3), torch.full((1, 1, 3), -1))[0]) == 0.0
 
 
 def test_padding_does_not_change_a_text():

@@ -21,7 +21,7 @@ from healthgpt.model.build import new_tower
 from healthgpt.training.config import TowerSteps
 from healthgpt.training.loop import attention_for, run_steps
 from healthgpt.training.pretrain_language import tokenizer_of
-from healthgpt.training.pretrain_teacher import trained_teacher
+from healthgpt.training.pretrain_teacher import TEACHER_QUESTIONS, trained_teacher
 from healthgpt.training.stage_data import preprocessing_of
 from healthgpt.training.statements import LONGEST_TEXT, QUESTIONS, Inquiry, Rivals, padded, told_loss
 from healthgpt.training.workspace import Workspace
@@ -114,8 +114,8 @@ class Pupil(nn.Module):
         self.imitate = nn.Linear(width, width)
 
     def see(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(N, 1 + P, width), with mean 0 and deviation 1 as the teacher's."""
-        states = self.imitate(self.norm(self.tower.states(pixels, -2)))
+        """Patches (N, P, width), with mean 0 and deviation 1 as the teacher's."""
+        states = self.imitate(self.norm(self.tower(pixels, -2)))
         return F.layer_norm(states.float(), states.shape[-1:])
 
     def learned(self) -> dict[str, nn.Parameter]:
@@ -166,7 +166,7 @@ def tower_part(workspace: Workspace) -> None:
             last, penultimate = model.see(pixels, None if kept is None else kept.to(device))
             likeness = model.likeness(last, model.read(encoded))
             support = model.inquiry.support(penultimate, model.read(quiz.texts_TL), quiz)
-        told, right = told_loss(support, quiz)
+        told, right = told_loss(support, quiz.answers_NQC)
         whole = contrast(likeness.float(), texts)
         figures = {"whole": float(whole.detach()), "told": float(told.detach()), "told_right": right}
         return told + 0.3 * whole, figures
@@ -194,9 +194,9 @@ def deep_part(workspace: Workspace) -> None:
     plan, device, seed = workspace.recipe.tower_deep, workspace.device, workspace.recipe.seed
     variant = variant_named(workspace.recipe.variant)
     preprocessing = preprocessing_of(variant)
-    tokenizer = tokenizer_of(workspace).backend_tokenizer
     examples = load_examples(workspace.data, "train", preprocessing)
-    rivals, teacher = Rivals(examples.readings), trained_teacher(workspace)
+    rivals = Rivals(examples.readings)
+    teacher = trained_teacher(workspace, len(rivals.statements))
     torch.manual_seed(seed)
     pupil = Pupil(start_tower(workspace), variant.vision_width)
     pupil.tower.load_state_dict(tower_state(workspace))
@@ -208,11 +208,11 @@ def deep_part(workspace: Workspace) -> None:
     def compute(step: int) -> tuple[torch.Tensor, dict[str, float]]:
         rng = np.random.default_rng([seed, 5, step])
         readings = [examples.readings[i] for i in rng.integers(0, len(examples.readings), plan.batch)]
-        quiz = rivals.quiz(readings, tokenizer, rng, device, QUESTIONS)
+        claims = rivals.claims(readings, rng, device, TEACHER_QUESTIONS)
         pixels = preprocessing.normalise(examples.squares([reading.image for reading in readings])).to(device)
         with torch.autocast(device, torch.bfloat16):
             shown, seen = teacher.see(pixels), pupil.see(pixels)
-            told, right = told_loss(teacher.support(seen, quiz), quiz)
+            told, right = told_loss(teacher.support(seen, claims), claims)
         likeness = F.mse_loss(seen, shown)
         figures = {"unlike": float(likeness.detach()), "told": float(told.detach()), "told_right": right}
         return likeness + TOLD * told, figures

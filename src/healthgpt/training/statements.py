@@ -53,6 +53,9 @@ class Rivals:
                 if record.kind != "report":
                     answers.setdefault(question_of(record).lower(), {})[record.response] = None
         self.answers = {question: list(seen) for question, seen in answers.items() if len(seen) > 1}
+        pairs = ((question, answer) for question, seen in self.answers.items() for answer in seen)
+        self.statements = {pair: number for number, pair in enumerate(pairs)}
+        """Every question with every answer it has: the number of the statement they make together."""
 
     def choices(self, reading: Reading, rng: np.random.Generator, most: int) -> list[tuple[str, list[str]]]:
         """Up to ``most`` questions, each with its right answer first and up to ``RIVALS`` wrong ones after it."""
@@ -81,6 +84,15 @@ class Rivals:
         ids = padded(tokenizer.encode_batch(texts, add_special_tokens=False), device)
         return Quiz(ids, questions.to(device), answers.to(device))
 
+    def claims(self, readings: Sequence[Reading], rng: np.random.Generator, device: str, most: int) -> torch.Tensor:
+        """Up to ``most`` questions about each image as statements (N, Q, C): the right one first, -1 for none."""
+        claims = torch.full((len(readings), most, 1 + RIVALS), -1)
+        for row, reading in enumerate(readings):
+            for number, (question, choices) in enumerate(self.choices(reading, rng, most)):
+                made = [self.statements[question.lower(), answer] for answer in choices]
+                claims[row, number, : len(made)] = torch.tensor(made)
+        return claims.to(device)
+
 
 def padded(encodings: Sequence[Encoding], device: str) -> torch.Tensor:
     """Token ids (B, T) padded with 0, cut to ``LONGEST_TEXT``."""
@@ -91,10 +103,13 @@ def padded(encodings: Sequence[Encoding], device: str) -> torch.Tensor:
     return batch.to(device)
 
 
-def told_loss(support_NQC: torch.Tensor, quiz: Quiz) -> tuple[torch.Tensor, float]:
-    """Cross-entropy of the right answers among their rivals, and the share of questions whose right one leads."""
-    held = quiz.answers_NQC[..., 0] >= 0
-    scores = support_NQC.masked_fill(quiz.answers_NQC < 0, float("-inf"))[held]
+def told_loss(support_NQC: torch.Tensor, answers_NQC: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """Cross-entropy of the right answers among their rivals, and the share of questions whose right one leads.
+
+    ``answers_NQC``: -1 where there is no answer; what else it holds does not matter here.
+    """
+    held = answers_NQC[..., 0] >= 0
+    scores = support_NQC.masked_fill(answers_NQC < 0, float("-inf"))[held]
     if not len(scores):
         return support_NQC.sum() * 0, 0.0
     loss = F.cross_entropy(scores, torch.zeros(len(scores), dtype=torch.long, device=scores.device))
