@@ -13,7 +13,7 @@ TESTS = ROOT / "tests"
 LONGEST = 420
 
 TIERS: tuple[frozenset[str], ...] = (
-    frozenset({"version", "errors", "tasks", "variants", "record", "tokens", "batch"}),
+    frozenset({"version", "errors", "tasks", "variants", "record", "tokens", "batch", "torch_file", "torch_pickle"}),
     frozenset({"imaging"}),
     frozenset({"request", "result"}),
     frozenset({"phantoms"}),
@@ -30,7 +30,7 @@ TIERS: tuple[frozenset[str], ...] = (
 one another; folders that share a tier are siblings and never do. ``request`` and ``result`` stand below ``imaging``
 because they carry and write images."""
 NOUNS = TIERS[0]
-TORCH_NOUNS = {"batch"}
+TORCH_NOUNS = {"batch", "torch_file", "torch_pickle"}
 NEVER = {("model", "vq")}
 """Arrows the order would allow and the design forbids: the language model knows codes as numbers only."""
 DATA_FOLDERS = {"recipes", "weights"}

@@ -23,8 +23,8 @@ from healthgpt.plugins.store import PluginSpec
 from healthgpt.request import ASK, Request
 from healthgpt.result import Answer, Drawing
 from healthgpt.tasks import MODALITIES, TASKS, Family
-from healthgpt.vq.codec import Codec, to_uint8
-from healthgpt.vq.store import load_codec
+from healthgpt.vq.codec import to_uint8
+from healthgpt.vq.store import AnyCodec, load_codec
 
 BUNDLED = Path(__file__).parent.parent / "weights"
 """Model folders that ship with the package, by name."""
@@ -58,7 +58,7 @@ class Session:
         model: HealthGPTModel,
         config: ModelConfig,
         specs: dict[Family, PluginSpec],
-        codec: Codec,
+        codec: AnyCodec,
         builder: PromptBuilder,
     ) -> None:
         self.name = name
