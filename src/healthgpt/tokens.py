@@ -14,7 +14,10 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class TokenLayout:
-    """Where each kind of token lies: text in [0, text_size), then the image vocabulary."""
+    """Where each kind of token lies: text in [0, text_size), then the image vocabulary.
+
+    ``code_count`` 0: a model that only reads, whose vocabulary was not extended at all.
+    """
 
     text_size: int
     code_count: int
@@ -40,8 +43,8 @@ class TokenLayout:
 
     @property
     def image_size(self) -> int:
-        """Rows of the image vocabulary: markers and codes."""
-        return self.code_count + 3
+        """Rows of the image vocabulary: markers and codes; 0 without codes."""
+        return self.code_count + 3 if self.code_count else 0
 
     @property
     def total(self) -> int:

@@ -20,7 +20,8 @@ class Template:
     ``opening`` once; per turn ``user`` question ``assistant`` answer ``close``; ``between`` before every
     turn but the first. ``image_join`` stands between image and question. ``draws_from_end``: for drawing
     the image follows the instruction, so that visual token i and code i are a constant distance apart
-    whatever the instruction's length; otherwise the image always comes first.
+    whatever the instruction's length; otherwise the image always comes first. ``leading_piece``: a vocabulary
+    entry in front of everything, which the tokenizer of the published scripts puts there and current ones do not.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Template:
     between: str = ""
     image_join: str = "\n"
     draws_from_end: bool = False
+    leading_piece: str = ""
 
 
 TEMPLATES: dict[str, Template] = {
@@ -40,7 +42,7 @@ TEMPLATES: dict[str, Template] = {
     ),
     "phi3_instruct": Template(
         "phi3_instruct", opening="<|system|>\nYou are a helpful AI assistant.<|end|>\n",
-        user="<|user|>\n", assistant="<|end|>\n<|assistant|>\n", close="<|end|>", between="\n",
+        user="<|user|>\n", assistant="<|end|>\n<|assistant|>\n", close="<|end|>", between="\n", leading_piece="\u2581",
     ),
     "phi4_instruct": Template(
         "phi4_instruct",
@@ -104,6 +106,18 @@ class PromptBuilder:
         self.context = context
         self._image = [IMAGE_SLOT] * image_tokens
         self._known: dict[str, list[int]] = {}
+        self._leading = self._leading_ids()
+
+    def _leading_ids(self) -> list[int]:
+        piece = self.template.leading_piece
+        if not piece:
+            return []
+        if piece not in self.tokenizer.get_vocab():
+            raise ModelError(
+                f"template '{self.template.name}' does not fit this tokenizer", found=f"no entry {piece!r} in it",
+                next_step="give the base model's own tokenizer, or another template",
+            )  # fmt: skip
+        return [int(self.tokenizer.get_vocab()[piece])]
 
     def text_ids(self, text: str) -> list[int]:
         """Ids of one piece of text, nothing added around it."""
@@ -118,6 +132,7 @@ class PromptBuilder:
         said. Raises ``QuestionError`` when prompt and ``room`` new tokens do not fit the context.
         """
         template, prompt = self.template, Prompt()
+        prompt.add(self._leading)
         for number, (question, answer) in enumerate(turns):
             lead = template.user if number else template.opening + template.user
             if number:
@@ -137,6 +152,7 @@ class PromptBuilder:
     ) -> Prompt:
         """An instruction that ends in the start-of-image marker, with the codes to learn if given."""
         template, prompt = self.template, Prompt()
+        prompt.add(self._leading)
         lead = template.opening + template.user
         if has_image and not template.draws_from_end:
             prompt.add(self.text_ids(lead))

@@ -77,8 +77,9 @@ def decode_steps(
         logits = _legal_logits(model, hidden, [asks[row].task for row in rows])
         chosen = []
         for row, scores in zip(rows, logits, strict=True):
-            index = choose(scores, asks[row].sampling, generators[row])
             offset = 0 if utterances[row].alphabet == "words" else model.fusion.layout.first_code
+            said = [token - offset for token in utterances[row].ids]
+            index = choose(scores, asks[row].sampling, generators[row], said)
             log_probability = float(scores[index] - scores.logsumexp(0))
             chosen.append(index + offset)
             if utterances[row].push(index + offset, log_probability):

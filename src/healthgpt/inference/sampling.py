@@ -1,5 +1,6 @@
 """One next id from one row of logits: greedy, or temperature, top-k and top-p with the row's own generator."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,12 +10,18 @@ from healthgpt.errors import InputError
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to choose. ``temperature`` 0 is greedy; ``top_k`` 0 and ``top_p`` 1 cut nothing."""
+    """How to choose. ``temperature`` 0 is greedy; ``top_k`` 0 and ``top_p`` 1 cut nothing.
+
+    ``repetition_penalty`` makes what was already said less likely (Keskar et al., 2019, section 4.1): its
+    score is divided by it where positive, else multiplied; 1 changes nothing. A model's own setting, as its
+    generation config has it; it acts on greedy choices too.
+    """
 
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
     seed: int = 0
+    repetition_penalty: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.temperature <= 10.0:
@@ -29,8 +36,12 @@ class Sampling:
         return torch.Generator().manual_seed(self.seed)
 
 
-def choose(logits_V: torch.Tensor, sampling: Sampling, generator: torch.Generator) -> int:
-    """Index of the chosen entry of one row of logits (V)."""
+def choose(logits_V: torch.Tensor, sampling: Sampling, generator: torch.Generator, said: Sequence[int] = ()) -> int:
+    """Index of the chosen entry of one row of logits (V); ``said``: the entries chosen before, which are penalised."""
+    if said and sampling.repetition_penalty != 1.0:
+        places = torch.tensor(sorted(set(said)), device=logits_V.device)
+        scores, penalty = logits_V[places], sampling.repetition_penalty
+        logits_V = logits_V.index_copy(0, places, torch.where(scores < 0, scores * penalty, scores / penalty))
     if sampling.temperature == 0.0:
         return int(logits_V.argmax())
     scores = logits_V.float().cpu() / sampling.temperature

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ class Session:
         model: HealthGPTModel,
         config: ModelConfig,
         specs: dict[Family, PluginSpec],
-        codec: AnyCodec,
+        codec: AnyCodec | None,
         builder: PromptBuilder,
     ) -> None:
         self.name = name
@@ -67,7 +68,7 @@ class Session:
         self.specs = specs
         self.codec = codec
         self.builder = builder
-        self.stop_ids = frozenset([builder.tokenizer.eos_token_id])
+        self.stop_ids = frozenset(config.stop_ids or [builder.tokenizer.eos_token_id])
 
     @classmethod
     def from_pretrained(
@@ -82,7 +83,7 @@ class Session:
         place = device_named(device)
         precision = dtype_named(dtype, place)
         model, config, specs = load_model(folder)
-        codec = load_codec(folder / "vqgan")
+        codec = load_codec(folder / "vqgan").to(place) if (folder / "vqgan").is_dir() else None
         try:
             tokenizer = load_tokenizer(folder / "tokenizer")
         except (OSError, ValueError) as fault:
@@ -90,7 +91,7 @@ class Session:
         builder = PromptBuilder(
             tokenizer, config.layout, template_named(config.template), _image_tokens(model), config.context
         )
-        return cls(config.name, model.to(place, precision), config, specs, codec.to(place), builder)
+        return cls(config.name, model.to(place, precision), config, specs, codec, builder)
 
     def ask(
         self,
@@ -193,6 +194,11 @@ class Session:
             raise TaskError(f"model '{self.name}' has no {request.family} plugin, so it cannot do '{request.task}'")
         if request.task != ASK and request.task not in spec.tasks and not force:
             raise TaskError(f"model '{self.name}' was not trained for '{request.task}'", allowed=", ".join(spec.tasks))
+        if request.family == "generation" and self.codec is None:
+            raise ModelError(
+                f"model '{self.name}' has no codec, so what it draws cannot be shown",
+                next_step="import it again with --vqgan",
+            )
 
     def _row(self, request: Request, sampling: Sampling, room: int, history: Sequence[Turn] = ()) -> Ask:
         """The request as one row of a batch: file read, prompt built, image preprocessed."""
@@ -214,6 +220,8 @@ class Session:
             task = request.task
             instruction = f"{TASKS[task].instructions[0]} {(request.text or '').strip()}".strip()
             prompt = self.builder.drawing(instruction, has_image=pixels is not None, room=room)
+        if request.family == "comprehension":
+            sampling = replace(sampling, repetition_penalty=self.config.repetition_penalty)
         return Ask(prompt, task, pixels, sampling, room)
 
     def _text(self, utterance: Utterance) -> str:
@@ -246,6 +254,8 @@ class Session:
     @torch.inference_mode()
     def paint(self, codes: np.ndarray) -> np.ndarray:
         """VQ indices (N, rows, columns) -> uint8 pictures (N, height, width, 3)."""
+        if self.codec is None:
+            raise ModelError(f"model '{self.name}' has no codec")
         images = self.codec.decode(torch.from_numpy(np.ascontiguousarray(codes)).long().to(self.model.device))
         return to_uint8(images).cpu().numpy()
 

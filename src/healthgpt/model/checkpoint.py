@@ -56,6 +56,11 @@ class ModelConfig(BaseModel):
     codec_preprocessing: Preprocessing
     plugins: dict[Family, str]
     task_rows: dict[str, int] = TASK_ROWS
+    apart: tuple[Family, ...] = ()
+    """Families with embedding table and head of their own."""
+    stop_ids: tuple[int, ...] = ()
+    """Ids that end an answer; the tokenizer's end-of-text when empty."""
+    repetition_penalty: float = 1.0
     licence: str
     provenance: str
     hashes: dict[str, str] = {}
@@ -118,15 +123,22 @@ def verify(folder: Path, config: ModelConfig) -> None:
 
 
 def save_model(
-    folder: Path, model: HealthGPTModel, config: ModelConfig, specs: dict[Family, PluginSpec], dtype: torch.dtype
+    folder: Path,
+    model: HealthGPTModel,
+    config: ModelConfig,
+    specs: dict[Family, PluginSpec],
+    dtype: torch.dtype | None = None,
 ) -> None:
-    """Write all but tokenizer and codec, which their owners save into ``folder`` first; then the hashes."""
+    """Write all but tokenizer and codec, which their owners save into ``folder`` first; then the hashes.
+
+    ``dtype``: stored precision; each tensor's own when None.
+    """
     for part in ("backbone", "vision"):
         (folder / part).mkdir(parents=True, exist_ok=True)
 
     def stored(module: torch.nn.Module, skip: str = "\0") -> dict[str, torch.Tensor]:
         return {
-            key.replace(".base.", "."): tensor.to(dtype).contiguous()
+            key.replace(".base.", "."): tensor.to(dtype or tensor.dtype).contiguous()
             for key, tensor in module.state_dict().items()
             if skip not in key
         }
@@ -155,7 +167,7 @@ def load_model(folder: Path) -> tuple[HealthGPTModel, ModelConfig, dict[Family, 
         _fill(tower.clip, folder / "vision" / "model.safetensors")
         vision = GrainedVision(tower, config.hidden_size, config.grains)
         _fill(vision.adapters, folder / "vision" / "adapters.safetensors")
-        fusion = Fusion(config.layout, config.hidden_size, config.grid)
+        fusion = Fusion(config.layout, config.hidden_size, config.grid, config.apart)
         _fill(fusion, folder / "fusion.safetensors")
         specs = {
             family: load_plugin(folder / "plugins" / name, name, backbone) for family, name in config.plugins.items()

@@ -2,18 +2,19 @@
 
 Both are kept as two blocks of rows, text and image vocabulary, so that a stage can train the new rows
 alone, and so that decoding computes only the rows that are legal: words when answering, codes when
-drawing. Task and instruction embeddings (framework figure of the paper) start at zero: a model without
+drawing. One family may keep tables of its own (the published weights read with the base model's and draw with the
+fusion file's). Task and instruction embeddings (framework figure of the paper) start at zero: a model without
 them and a model that has not trained them are the same. Grid embeddings (row plus column) tell a drawing row
 which cell a visual token lies over and which cell comes next; at zero they too are as if absent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from healthgpt.tasks import GENERATION_TASKS, MODALITIES, TASKS
+from healthgpt.tasks import GENERATION_TASKS, MODALITIES, TASKS, Family
 from healthgpt.tokens import IMAGE_SLOT, TokenLayout
 
 TASK_ROWS: dict[str, int] = dict.fromkeys(MODALITIES, 0) | {
@@ -22,29 +23,54 @@ TASK_ROWS: dict[str, int] = dict.fromkeys(MODALITIES, 0) | {
 """Row of each task in the task embedding. All reading tasks share one: the modality is for the model to see."""
 
 
-class Fusion(nn.Module):
-    """Embedding table and head over ``layout.total`` ids, width ``hidden_size``."""
+class Tables(nn.Module):
+    """Rows of the embedding table and the head, text and image vocabulary apart: (ids, hidden_size) each."""
 
-    def __init__(self, layout: TokenLayout, hidden_size: int, grid: int) -> None:
+    def __init__(self, layout: TokenLayout, hidden_size: int) -> None:
         super().__init__()
-        self.layout = layout
         self.text_embedding = nn.Parameter(torch.empty(layout.text_size, hidden_size))
         self.image_embedding = nn.Parameter(torch.empty(layout.image_size, hidden_size))
         self.text_head = nn.Parameter(torch.empty(layout.text_size, hidden_size))
         self.image_head = nn.Parameter(torch.empty(layout.image_size, hidden_size))
+        for rows in self.parameters():
+            nn.init.normal_(rows, std=0.02)
+
+    def look_up(self, ids_BT: torch.Tensor) -> torch.Tensor:
+        """(B, T) ids -> (B, T, hidden); zeros where an ``IMAGE_SLOT`` stands."""
+        text = self.text_embedding.shape[0]
+        embedded = F.embedding(ids_BT.clamp(0, text - 1), self.text_embedding)
+        if self.image_embedding.shape[0]:
+            pictures = F.embedding((ids_BT - text).clamp_min(0), self.image_embedding)
+            embedded = torch.where((ids_BT >= text).unsqueeze(-1), pictures, embedded)
+        return embedded.masked_fill((ids_BT == IMAGE_SLOT).unsqueeze(-1), 0.0)
+
+    def score(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Over the whole joint vocabulary: (..., hidden) -> (..., total)."""
+        return torch.cat([F.linear(hidden, self.text_head), F.linear(hidden, self.image_head)], dim=-1)
+
+
+class Fusion(Tables):
+    """Embedding table and head over ``layout.total`` ids, width ``hidden_size``.
+
+    Its own rows serve every family but those in ``apart``, which have tables of their own.
+    """
+
+    def __init__(self, layout: TokenLayout, hidden_size: int, grid: int, apart: Sequence[Family] = ()) -> None:
+        super().__init__(layout, hidden_size)
+        self.layout = layout
+        self.apart = nn.ModuleDict({family: Tables(layout, hidden_size) for family in apart})
         self.task_embedding = nn.Parameter(torch.zeros(1 + len(GENERATION_TASKS), hidden_size))
         self.instruction_embedding = nn.Parameter(torch.zeros(hidden_size))
         self.grid_rows = nn.Parameter(torch.empty(grid, hidden_size))
         self.grid_columns = nn.Parameter(torch.empty(grid, hidden_size))
-        for rows in (
-            self.text_embedding,
-            self.image_embedding,
-            self.text_head,
-            self.image_head,
-            self.grid_rows,
-            self.grid_columns,
-        ):
+        for rows in (self.grid_rows, self.grid_columns):
             nn.init.normal_(rows, std=0.02)
+
+    def tables(self, family: Family) -> Tables:
+        """The tables that serve a family."""
+        own = self.apart[family] if family in self.apart else self
+        assert isinstance(own, Tables)
+        return own
 
     @torch.no_grad()
     def take_text_rows(self, embedding: torch.Tensor, head: torch.Tensor) -> None:
@@ -89,12 +115,7 @@ class Fusion(nn.Module):
         ``cells_BT``: grid cell each position is about (``cells_of``), -1 for none; worked out from whole
         rows when not given.
         """
-        text = self.layout.text_size
-        is_image = ids_BT >= text
-        words = F.embedding(ids_BT.clamp(0, text - 1), self.text_embedding)
-        pictures = F.embedding((ids_BT - text).clamp_min(0), self.image_embedding)
-        embedded = torch.where(is_image.unsqueeze(-1), pictures, words)
-        embedded = embedded.masked_fill((ids_BT == IMAGE_SLOT).unsqueeze(-1), 0.0)
+        embedded = self._by_family(tasks, ids_BT, Tables.look_up)
         rows = torch.tensor([TASK_ROWS[task] for task in tasks], device=ids_BT.device)
         embedded = embedded + self.task_embedding[rows].unsqueeze(1)
         if instruction_BT is not None:
@@ -121,14 +142,28 @@ class Fusion(nn.Module):
         drawing = torch.tensor([TASKS[task].family == "generation" for task in tasks], device=ids_BT.device)
         return torch.where(drawing.unsqueeze(1), cells, -1)
 
-    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Over the whole joint vocabulary: (..., hidden) -> (..., layout.total)."""
-        return torch.cat([self.text_logits(hidden), F.linear(hidden, self.image_head)], dim=-1)
+    def _by_family(
+        self, tasks: Sequence[str], rows: torch.Tensor, work: Callable[[Tables, torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
+        """``work`` of each row's own tables on its row; ``tasks`` name the rows."""
+        families = [TASKS[task].family for task in tasks]
+        if len({id(self.tables(family)) for family in families}) == 1:
+            return work(self.tables(families[0]), rows)
+        parts: list[torch.Tensor | None] = [None] * len(families)
+        for family in dict.fromkeys(families):
+            own = [row for row, name in enumerate(families) if name == family]
+            for row, part in zip(own, work(self.tables(family), rows[own]), strict=True):
+                parts[row] = part
+        return torch.stack([part for part in parts if part is not None])
+
+    def logits(self, hidden: torch.Tensor, tasks: Sequence[str]) -> torch.Tensor:
+        """Over the whole joint vocabulary: (B, ..., hidden) -> (B, ..., layout.total); ``tasks`` of the B rows."""
+        return self._by_family(tasks, hidden, Tables.score)
 
     def text_logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Over words alone: (..., hidden) -> (..., text_size)."""
-        return F.linear(hidden, self.text_head)
+        """Over words alone, for reading: (..., hidden) -> (..., text_size)."""
+        return F.linear(hidden, self.tables("comprehension").text_head)
 
     def code_logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Over VQ codes alone: (..., hidden) -> (..., code_count)."""
-        return F.linear(hidden, self.image_head[1 : 1 + self.layout.code_count])
+        """Over VQ codes alone, for drawing: (..., hidden) -> (..., code_count)."""
+        return F.linear(hidden, self.tables("generation").image_head[1 : 1 + self.layout.code_count])

@@ -92,4 +92,4 @@ class HealthGPTModel(nn.Module):
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Logits over the joint vocabulary (B, T, total) of right-padded rows."""
-        return self.fusion.logits(self.hidden(self.embed(batch), batch.tasks))
+        return self.fusion.logits(self.hidden(self.embed(batch), batch.tasks), batch.tasks)

@@ -43,10 +43,14 @@ def adapter_maker(spec: PluginSpec, dropout: float = 0.0) -> AdapterMaker:
     return make
 
 
-def save_plugin(folder: Path, name: str, spec: PluginSpec, language_model: nn.Module, dtype: torch.dtype) -> None:
-    """Write the attached plugin ``name`` to ``folder``."""
+def save_plugin(
+    folder: Path, name: str, spec: PluginSpec, language_model: nn.Module, dtype: torch.dtype | None = None
+) -> None:
+    """Write the attached plugin ``name`` to ``folder``; ``dtype``: stored precision, each tensor's own when None."""
     folder.mkdir(parents=True, exist_ok=True)
-    state = {key: tensor.to(dtype).contiguous() for key, tensor in plugin_state(language_model, name).items()}
+    state = {
+        key: tensor.to(dtype or tensor.dtype).contiguous() for key, tensor in plugin_state(language_model, name).items()
+    }
     save_file(state, folder / "plugin.safetensors")
     (folder / "plugin.json").write_text(spec.model_dump_json(indent=2) + "\n", encoding="utf-8")
 

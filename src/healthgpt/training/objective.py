@@ -18,5 +18,6 @@ def response_loss(model: HealthGPTModel, batch: Batch) -> tuple[torch.Tensor, in
     hidden_BTD = model.hidden(model.embed(batch), batch.tasks)
     targets = batch.labels_BT[:, 1:]
     counted = targets != IGNORED
-    logits = model.fusion.logits(hidden_BTD[:, :-1][counted])
+    tasks = [task for task, count in zip(batch.tasks, counted.sum(1).tolist(), strict=True) for _ in range(count)]
+    logits = model.fusion.logits(hidden_BTD[:, :-1][counted], tasks)
     return F.cross_entropy(logits.float(), targets[counted]), int(counted.sum())

@@ -1,0 +1,244 @@
+"""The authors' released weights as a model of this package: their files in, one model built, every tensor accounted for.
+
+Layouts M3, L14 and XL32 (table 6; released files). A plugin file holds H-LoRA matrices and the two-layer projector of
+one family under ``base_model.model.model.``; the fusion file holds embedding table and head. What tensors tell (merged
+rank, experts, codes) is read off them; what no shape tells (alpha, template) comes from ``variants.py`` when the base
+is a published one, else from the caller. Comprehension keeps the base model's own tables and generation uses the
+fusion file's, as the released code does.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM, CLIPVisionModel, PreTrainedModel
+
+from healthgpt.errors import ModelError
+from healthgpt.model.fusion import Fusion, Tables
+from healthgpt.model.healthgpt import HealthGPTModel
+from healthgpt.plugins.attach import attach, make_routable, routed_layers
+from healthgpt.plugins.store import PluginSpec, adapter_maker
+from healthgpt.tasks import MODALITIES, Family, Grain
+from healthgpt.tokens import TokenLayout
+from healthgpt.torch_file import read_tensors
+from healthgpt.variants import VARIANTS, Variant
+from healthgpt.vision.clip import VisionTower
+from healthgpt.vision.grains import GrainedVision
+
+PREFIX = "base_model.model."
+TRAINED_FOR: dict[Family, tuple[str, ...]] = {"comprehension": MODALITIES, "generation": ("reconstruct",)}
+"""What the released plugins were trained for: the generation one for reconstruction only."""
+GRAINS: dict[Family, tuple[Grain, int]] = {"comprehension": ("abstract", -2), "generation": ("concrete", 1)}
+MARKERS = 3
+"""Start, end and row separator beside the codes."""
+
+
+@dataclass(frozen=True)
+class PluginFile:
+    """One family's file: H-LoRA tensors by layer (``0.mlp.down_proj.lora_A.weight``) and the projector's."""
+
+    path: Path
+    layers: dict[str, torch.Tensor]
+    projector: dict[str, torch.Tensor]
+
+    @property
+    def rank(self) -> int:
+        return next(int(t.shape[0]) for name, t in self.layers.items() if name.endswith("lora_A.weight"))
+
+    @property
+    def experts(self) -> int:
+        return next(int(t.shape[0]) for name, t in self.layers.items() if name.endswith("lora_route.weight"))
+
+
+def read_plugin_file(path: Path) -> PluginFile:
+    """Read ``com_hlora_weights*.bin`` or ``gen_hlora_weights.bin``; ``ModelError`` when it holds something else."""
+    layers: dict[str, torch.Tensor] = {}
+    projector: dict[str, torch.Tensor] = {}
+    strange = []
+    for name, tensor in read_tensors(path).items():
+        short = name.removeprefix(PREFIX).removeprefix("model.")
+        if short.startswith("layers.") and ".lora_" in short:
+            layers[short.removeprefix("layers.")] = tensor
+        elif short.startswith("mm_projector."):
+            projector[short.removeprefix("mm_projector.")] = tensor
+        else:
+            strange.append(name)
+    if not layers or strange:
+        raise ModelError(
+            f"{path} is not a plugin file",
+            found=f"{len(layers)} H-LoRA tensors, {len(strange)} others"
+            + (f" (first: {strange[0]})" if strange else ""),
+            allowed="H-LoRA matrices and a projector, as in com_hlora_weights.bin or gen_hlora_weights.bin",
+            next_step="the file with embed_tokens and lm_head is the fusion file"
+            if any("embed_tokens" in name for name in strange)
+            else "",
+        )
+    return PluginFile(path, layers, projector)
+
+
+def read_fusion_file(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
+    """Embedding table and head (rows, hidden) of ``fusion_layer_weights.bin``."""
+    tensors = {name.removeprefix(PREFIX).removeprefix("model."): t for name, t in read_tensors(path).items()}
+    wanted = ("embed_tokens.weight", "lm_head.weight")
+    if set(tensors) != set(wanted):
+        raise ModelError(
+            f"{path} is not a fusion file", found=f"{len(tensors)} tensors (first: {min(tensors, default='none')})",
+            allowed="exactly embed_tokens.weight and lm_head.weight",
+            next_step="plugin files go to --comprehension and --generation",
+        )  # fmt: skip
+    return tensors[wanted[0]], tensors[wanted[1]]
+
+
+def read_base(folder: str) -> tuple[PreTrainedModel, torch.Tensor, torch.Tensor]:
+    """Decoder without its table, embedding table and head of a base model; ``ModelError`` when tensors are missing."""
+    model, report = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", output_loading_info=True)
+    if report["missing_keys"]:
+        missing = sorted(report["missing_keys"])
+        raise ModelError(
+            f"the base model {folder} is incomplete", found=f"{len(missing)} missing (first: {missing[0]})"
+        )
+    embedding, head = model.get_input_embeddings().weight.detach(), model.get_output_embeddings().weight.detach()
+    decoder = model.base_model
+    decoder.set_input_embeddings(nn.Identity())
+    return decoder, embedding, head
+
+
+def read_tower(folder: str) -> VisionTower:
+    """The CLIP vision tower of a folder or hub id."""
+    clip = CLIPVisionModel.from_pretrained(folder, attn_implementation="sdpa")
+    tower = VisionTower(clip.config)
+    tower.clip = clip
+    return tower
+
+
+def matching_variant(decoder: PreTrainedModel) -> Variant | None:
+    """The published variant whose backbone has these dimensions, if any."""
+    for name in ("m3", "l14", "xl32"):
+        row = VARIANTS[name]
+        config = decoder.config
+        if (config.hidden_size, config.num_hidden_layers) == (row.hidden_size, row.layers):
+            return row
+    return None
+
+
+def plugin_spec(family: Family, file: PluginFile, variant: Variant | None, alpha: float | None) -> PluginSpec:
+    """What a plugin file is, checked against the variant's row; ``alpha`` given wins over the row's."""
+    row = getattr(variant, family) if variant is not None else None
+    if row is not None and (file.rank, file.experts) != (row.rank, row.experts):
+        other: Family = "generation" if family == "comprehension" else "comprehension"
+        theirs = getattr(variant, other)
+        raise ModelError(
+            f"{file.path} is not {variant.name}'s {family} plugin",  # type: ignore[union-attr]
+            found=f"merged rank {file.rank}, {file.experts} experts",
+            allowed=f"rank {row.rank}, {row.experts} experts",
+            next_step=f"it looks like the {other} file" if file.rank == theirs.rank else "",
+        )
+    if alpha is None and row is None:
+        raise ModelError(
+            f"the alpha of {file.path} is not known", found="a base that is none of the published ones",
+            next_step=f"give --{family}-alpha (published files: twice the merged rank, here {2 * file.rank})",
+        )  # fmt: skip
+    return PluginSpec(
+        family=family, rank=file.rank, experts=file.experts, alpha=alpha if alpha is not None else row.alpha,
+        tasks=TRAINED_FOR[family],
+    )  # fmt: skip
+
+
+def fill(module: nn.Module, tensors: Mapping[str, torch.Tensor], path: Path, what: str) -> None:
+    """Give a module exactly these tensors, in their own precision; ``ModelError`` names what does not fit."""
+    expected = module.state_dict()
+    missing, unexpected = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+    wrong = [name for name in expected.keys() & tensors.keys() if expected[name].shape != tensors[name].shape]
+    if missing or unexpected or wrong:
+        shapes = [f"{name} {tuple(tensors[name].shape)}, not {tuple(expected[name].shape)}" for name in sorted(wrong)]
+        raise ModelError(
+            f"{path} does not fit {what}",
+            found=f"{len(missing)} tensors missing (first: {(missing or ['none'])[0]}), {len(unexpected)} unexpected "
+            f"(first: {(unexpected or ['none'])[0]}), {len(wrong)} of another shape (first: {(shapes or ['none'])[0]})",
+        )
+    module.load_state_dict(dict(tensors), assign=True)
+
+
+@torch.no_grad()
+def fill_tables(tables: Tables, embedding: torch.Tensor, head: torch.Tensor, text: int) -> None:
+    """Both tables from whole ones: rows up to ``text`` are words, the rest the image vocabulary."""
+    state = {
+        "text_embedding": embedding[:text], "image_embedding": embedding[text:],
+        "text_head": head[:text], "image_head": head[text:],
+    }  # fmt: skip
+    for name, rows in state.items():
+        setattr(tables, name, nn.Parameter(rows.clone(), requires_grad=False))
+
+
+def widened(rows: torch.Tensor, text: int, total: int) -> torch.Tensor:
+    """A base table as the released code resizes it: rows past ``text`` become the mean of those before."""
+    mean = rows[:text].float().mean(dim=0, keepdim=True).to(rows.dtype)
+    return torch.cat([rows[:text], mean.expand(total - text, -1)])
+
+
+def attach_plugin(decoder: PreTrainedModel, family: Family, spec: PluginSpec, file: PluginFile) -> None:
+    """Attach a plugin file to every linear layer of the decoder blocks."""
+    attach(decoder, family, adapter_maker(spec))
+    holders = nn.ModuleDict({name.replace(".", "/"): layer.adapters[family] for name, layer in routed_layers(decoder)})
+    tensors = {}
+    for name, tensor in file.layers.items():
+        layer, _, part = name.partition(".lora_")
+        tensors[f"{layer.replace('.', '/')}.lora_{part}"] = tensor
+    fill(holders, tensors, file.path, f"the base model as its {family} plugin")
+
+
+def build_published(
+    *,
+    base: str,
+    vision: str,
+    plugin_files: Mapping[Family, Path],
+    fusion_file: Path | None,
+    text_tokens: int | None,
+    codes: int,
+    alphas: Mapping[Family, float | None],
+) -> tuple[HealthGPTModel, dict[Family, PluginSpec], TokenLayout, Variant | None]:
+    """One model from the released files, both families resident.
+
+    ``base``, ``vision``: folders or hub ids. ``text_tokens``: entries of the base's tokenizer, where the release
+    drops the padding rows of its tables and puts codes and markers there (M3, L14); None where it leaves the
+    tables alone (XL32). ``codes``: how many codes it puts there when no fusion file tells; without one their rows are
+    the mean of all others, never trained, and can win no choice.
+    """
+    decoder, embedding, head = read_base(base)
+    text_tokens = text_tokens or int(embedding.shape[0])
+    variant = matching_variant(decoder)
+    files = {family: read_plugin_file(path) for family, path in plugin_files.items()}
+    specs = {family: plugin_spec(family, file, variant, alphas.get(family)) for family, file in files.items()}
+    fused = read_fusion_file(fusion_file) if fusion_file is not None else None
+    if "generation" in files and fused is None:
+        raise ModelError(
+            "a generation plugin draws with the fusion file's tables", found="no fusion file", next_step="give --fusion"
+        )
+    hidden = int(decoder.config.hidden_size)
+    if fused is not None and (fused[0].shape[1] != hidden or fused[0].shape[0] <= text_tokens + MARKERS):
+        raise ModelError(
+            f"{fusion_file} does not fit the base model", found=f"tables of {tuple(fused[0].shape)}",
+            allowed=f"more than {text_tokens + MARKERS} rows of {hidden} numbers",
+        )  # fmt: skip
+    codes = codes if fused is None else int(fused[0].shape[0]) - text_tokens - MARKERS
+    layout = TokenLayout(text_tokens, codes)
+    apart: tuple[Family, ...] = ("comprehension",) if fused is not None and "comprehension" in files else ()
+    grid = round(variant.grid if variant is not None else codes**0.5) if codes else 0
+    fusion = Fusion(layout, hidden, grid, apart)
+    if fused is not None:
+        fill_tables(fusion, *fused, text_tokens)
+    if fused is None or apart:
+        own = (widened(rows, text_tokens, layout.total) for rows in (embedding, head))
+        fill_tables(fusion.tables("comprehension"), *own, text_tokens)
+    for extra in (fusion.grid_rows, fusion.grid_columns):
+        nn.init.zeros_(extra)
+    tower = read_tower(vision)
+    grained = GrainedVision(tower, hidden, {GRAINS[family][0]: GRAINS[family][1] for family in files})
+    make_routable(decoder)
+    for family, file in files.items():
+        attach_plugin(decoder, family, specs[family], file)
+        fill(grained.adapters[GRAINS[family][0]], file.projector, file.path, "the vision tower as its projector")
+    model = HealthGPTModel(decoder, grained, fusion, {family: family for family in files})
+    return model.eval(), specs, layout, variant
