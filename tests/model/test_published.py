@@ -223,7 +223,7 @@ def test_swapped_and_foreign_files_are_named():
         ModelError, match=r"not a plugin file.*the file with embed_tokens and lm_head is the fusion file"
     ):
         read_plugin_file(folder / "fusion_layer_weights.bin")
-    with pytest.raises(ModelError, match="not a fusion file.*--comprehension and --generation"):
+    with pytest.raises(ModelError, match=r"not a fusion file.*--comprehension and --generation"):
         read_fusion_file(folder / "com_hlora_weights.bin")
     for base, file in (
         ("l14", folder / "com_hlora_weights.bin"),

@@ -18,7 +18,6 @@ from healthgpt.inference.session import Session
 from healthgpt.record import Record, read_records
 from healthgpt.sources.catalog import SOURCES, present
 from healthgpt.tasks import GENERATION_TASKS, MODALITIES, TASKS
-from healthgpt.vq.codec import from_uint8
 
 Say = Callable[[str], None]
 QUESTIONS_PER_CASE = 8
@@ -93,15 +92,11 @@ def _load(folder: Path, name: str | None, session: Session) -> np.ndarray | None
         return session.config.preprocessing.square(np.asarray(picture))
 
 
-@torch.inference_mode()
 def codec_ceiling(session: Session, truths: Sequence[np.ndarray]) -> list[np.ndarray]:
     """What the codec alone makes of the truth: no model that speaks its codes can be closer."""
     images = []
     for start in range(0, len(truths), 32):
-        codes = session.codec.encode(
-            from_uint8(torch.from_numpy(np.stack(truths[start : start + 32]))).to(session.model.device)
-        )
-        images += list(session.paint(codes.cpu().numpy()))
+        images += list(session.paint(session.encode(np.stack(truths[start : start + 32]))))
     return images
 
 

@@ -24,7 +24,7 @@ from healthgpt.plugins.store import PluginSpec
 from healthgpt.request import ASK, Request
 from healthgpt.result import Answer, Drawing
 from healthgpt.tasks import MODALITIES, TASKS, Family
-from healthgpt.vq.codec import to_uint8
+from healthgpt.vq.codec import from_uint8, to_uint8
 from healthgpt.vq.store import AnyCodec, load_codec
 
 BUNDLED = Path(__file__).parent.parent / "weights"
@@ -194,11 +194,8 @@ class Session:
             raise TaskError(f"model '{self.name}' has no {request.family} plugin, so it cannot do '{request.task}'")
         if request.task != ASK and request.task not in spec.tasks and not force:
             raise TaskError(f"model '{self.name}' was not trained for '{request.task}'", allowed=", ".join(spec.tasks))
-        if request.family == "generation" and self.codec is None:
-            raise ModelError(
-                f"model '{self.name}' has no codec, so what it draws cannot be shown",
-                next_step="import it again with --vqgan",
-            )
+        if request.family == "generation":
+            self._codec()
 
     def _row(self, request: Request, sampling: Sampling, room: int, history: Sequence[Turn] = ()) -> Ask:
         """The request as one row of a batch: file read, prompt built, image preprocessed."""
@@ -251,12 +248,24 @@ class Session:
             model=self.name,
         )
 
+    def _codec(self) -> AnyCodec:
+        if self.codec is None:
+            raise ModelError(
+                f"model '{self.name}' has no codec, so what it draws cannot be shown",
+                next_step="import it again with its VQGAN",
+            )
+        return self.codec
+
+    @torch.inference_mode()
+    def encode(self, squares: np.ndarray) -> np.ndarray:
+        """uint8 pictures (N, height, width, 3) of the codec's size -> VQ indices (N, rows, columns)."""
+        codes = self._codec().encode(from_uint8(torch.from_numpy(squares)).to(self.model.device))
+        return codes.cpu().numpy()
+
     @torch.inference_mode()
     def paint(self, codes: np.ndarray) -> np.ndarray:
         """VQ indices (N, rows, columns) -> uint8 pictures (N, height, width, 3)."""
-        if self.codec is None:
-            raise ModelError(f"model '{self.name}' has no codec")
-        images = self.codec.decode(torch.from_numpy(np.ascontiguousarray(codes)).long().to(self.model.device))
+        images = self._codec().decode(torch.from_numpy(np.ascontiguousarray(codes)).long().to(self.model.device))
         return to_uint8(images).cpu().numpy()
 
 

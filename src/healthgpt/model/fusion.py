@@ -68,7 +68,9 @@ class Fusion(Tables):
 
     def tables(self, family: Family) -> Tables:
         """The tables that serve a family."""
-        own = self.apart[family] if family in self.apart else self
+        if family not in self.apart:
+            return self
+        own = self.apart[family]
         assert isinstance(own, Tables)
         return own
 

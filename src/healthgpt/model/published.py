@@ -1,4 +1,4 @@
-"""The authors' released weights as a model of this package: their files in, one model built, every tensor accounted for.
+"""The authors' released weights as a model of this package: their files in, one model out, every tensor accounted for.
 
 Layouts M3, L14 and XL32 (table 6; released files). A plugin file holds H-LoRA matrices and the two-layer projector of
 one family under ``base_model.model.model.``; the fusion file holds embedding table and head. What tensors tell (merged
@@ -10,6 +10,7 @@ fusion file's, as the released code does.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -125,23 +126,25 @@ def matching_variant(decoder: PreTrainedModel) -> Variant | None:
 
 def plugin_spec(family: Family, file: PluginFile, variant: Variant | None, alpha: float | None) -> PluginSpec:
     """What a plugin file is, checked against the variant's row; ``alpha`` given wins over the row's."""
-    row = getattr(variant, family) if variant is not None else None
-    if row is not None and (file.rank, file.experts) != (row.rank, row.experts):
-        other: Family = "generation" if family == "comprehension" else "comprehension"
-        theirs = getattr(variant, other)
+    if variant is None:
+        if alpha is None:
+            raise ModelError(
+                f"the alpha of {file.path} is not known", found="a base that is none of the published ones",
+                next_step=f"give --{family}-alpha (published files: twice the merged rank, here {2 * file.rank})",
+            )  # fmt: skip
+        return PluginSpec(family=family, rank=file.rank, experts=file.experts, alpha=alpha, tasks=TRAINED_FOR[family])
+    sizes = {"comprehension": variant.comprehension, "generation": variant.generation}
+    row = sizes.pop(family)
+    if (file.rank, file.experts) != (row.rank, row.experts):
+        ((other, theirs),) = sizes.items()
         raise ModelError(
-            f"{file.path} is not {variant.name}'s {family} plugin",  # type: ignore[union-attr]
+            f"{file.path} is not {variant.name}'s {family} plugin",
             found=f"merged rank {file.rank}, {file.experts} experts",
             allowed=f"rank {row.rank}, {row.experts} experts",
             next_step=f"it looks like the {other} file" if file.rank == theirs.rank else "",
         )
-    if alpha is None and row is None:
-        raise ModelError(
-            f"the alpha of {file.path} is not known", found="a base that is none of the published ones",
-            next_step=f"give --{family}-alpha (published files: twice the merged rank, here {2 * file.rank})",
-        )  # fmt: skip
     return PluginSpec(
-        family=family, rank=file.rank, experts=file.experts, alpha=alpha if alpha is not None else row.alpha,
+        family=family, rank=file.rank, experts=file.experts, alpha=row.alpha if alpha is None else alpha,
         tasks=TRAINED_FOR[family],
     )  # fmt: skip
 
@@ -230,8 +233,8 @@ def build_published(
     if fused is not None:
         fill_tables(fusion, *fused, text_tokens)
     if fused is None or apart:
-        own = (widened(rows, text_tokens, layout.total) for rows in (embedding, head))
-        fill_tables(fusion.tables("comprehension"), *own, text_tokens)
+        own = [widened(rows, text_tokens, layout.total) for rows in (embedding, head)]
+        fill_tables(fusion.tables("comprehension"), own[0], own[1], text_tokens)
     for extra in (fusion.grid_rows, fusion.grid_columns):
         nn.init.zeros_(extra)
     tower = read_tower(vision)
