@@ -94,7 +94,8 @@ def read_fusion_file(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
 
 def read_base(folder: str) -> tuple[PreTrainedModel, torch.Tensor, torch.Tensor]:
     """Decoder without its table, embedding table and head of a base model; ``ModelError`` when tensors are missing."""
-    model, report = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", output_loading_info=True)
+    loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", output_loading_info=True)
+    model, report = loaded
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise ModelError(
