@@ -65,6 +65,7 @@ def _built(name):
             fusion_file=GOLDEN / name / "fusion_layer_weights.bin" if name == "m3" else None,
             text_tokens=None if name == "xl32" else len(tokenizer),
             codes=0 if name == "xl32" else 64,
+            grid=8,
             alphas={FAMILY[task]: part["meta"]["hlora"]["alpha"] for task, part in parts.items()},
         )
         assert variant is None
@@ -232,5 +233,5 @@ def test_swapped_and_foreign_files_are_named():
         with pytest.raises(ModelError, match=f"{file.name} does not fit the base model as its comprehension plugin"):
             build_published(
                 base=str(GOLDEN / base / "base"), vision=str(GOLDEN / "clip"), plugin_files={"comprehension": file},
-                fusion_file=None, text_tokens=None, codes=0, alphas={"comprehension": 8.0},
+                fusion_file=None, text_tokens=None, codes=0, grid=None, alphas={"comprehension": 8.0},
             )  # fmt: skip

@@ -5,10 +5,15 @@ from typing import Annotated
 
 import typer
 
+from healthgpt.cli import import_released
 from healthgpt.cli.console import print_table
 from healthgpt.errors import ModelError, closest
 
-app = typer.Typer(help="List the models, or show one.", no_args_is_help=False, invoke_without_command=True)
+app = typer.Typer(
+    help="List the models, show one, or import the authors' weights.",
+    no_args_is_help=False,
+    invoke_without_command=True,
+)
 WEIGHT_SUFFIX = ".safetensors"
 
 
@@ -52,6 +57,9 @@ def show(name: Annotated[str, typer.Argument(metavar="MODEL", help="A model's na
         return
     files_here = [[str(path.relative_to(folder)), f"{path.stat().st_size / 1e6:.2f} MB"] for path in entries]
     print_table(str(folder), ["file", "size"], files_here)
+
+
+app.command("import")(import_released.import_released)
 
 
 def bundled(name: str) -> Path:

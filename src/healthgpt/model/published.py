@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, CLIPVisionModel, PreTrainedModel
+from transformers import AutoModelForCausalLM, CLIPImageProcessor, CLIPVisionModel, PreTrainedModel
 
 from healthgpt.errors import ModelError
 from healthgpt.model.fusion import Fusion, Tables
@@ -27,6 +27,7 @@ from healthgpt.torch_file import read_tensors
 from healthgpt.variants import VARIANTS, Variant
 from healthgpt.vision.clip import VisionTower
 from healthgpt.vision.grains import GrainedVision
+from healthgpt.vision.preprocess import Preprocessing
 
 PREFIX = "base_model.model."
 TRAINED_FOR: dict[Family, tuple[str, ...]] = {"comprehension": MODALITIES, "generation": ("reconstruct",)}
@@ -115,14 +116,21 @@ def read_tower(folder: str) -> VisionTower:
     return tower
 
 
-def matching_variant(decoder: PreTrainedModel) -> Variant | None:
+def matching_variant(hidden_size: int, layers: int) -> Variant | None:
     """The published variant whose backbone has these dimensions, if any."""
-    for name in ("m3", "l14", "xl32"):
-        row = VARIANTS[name]
-        config = decoder.config
-        if (config.hidden_size, config.num_hidden_layers) == (row.hidden_size, row.layers):
-            return row
-    return None
+    rows = (VARIANTS[name] for name in ("m3", "l14", "xl32"))
+    return next((row for row in rows if (row.hidden_size, row.layers) == (hidden_size, layers)), None)
+
+
+def preprocessing_of(vision: str) -> Preprocessing:
+    """What the released code does to an image before the tower: padded with the mean colour, then CLIP's own."""
+    clip = CLIPImageProcessor.from_pretrained(vision)
+    red, green, blue = clip.image_mean
+    std_red, std_green, std_blue = clip.image_std
+    return Preprocessing(
+        size=clip.crop_size["height"], pad_colour=(int(255 * red), int(255 * green), int(255 * blue)),
+        mean=(red, green, blue), std=(std_red, std_green, std_blue),
+    )  # fmt: skip
 
 
 def plugin_spec(family: Family, file: PluginFile, variant: Variant | None, alpha: float | None) -> PluginSpec:
@@ -201,6 +209,7 @@ def build_published(
     fusion_file: Path | None,
     text_tokens: int | None,
     codes: int,
+    grid: int | None,
     alphas: Mapping[Family, float | None],
 ) -> tuple[HealthGPTModel, dict[Family, PluginSpec], TokenLayout, Variant | None]:
     """One model from the released files, both families resident.
@@ -208,11 +217,12 @@ def build_published(
     ``base``, ``vision``: folders or hub ids. ``text_tokens``: entries of the base's tokenizer, where the release
     drops the padding rows of its tables and puts codes and markers there (M3, L14); None where it leaves the
     tables alone (XL32). ``codes``: how many codes it puts there when no fusion file tells; without one their rows are
-    the mean of all others, never trained, and can win no choice.
+    the mean of all others, never trained, and can win no choice. ``grid``: codes per side of an image, the
+    variant's when None. Raises ``ModelError`` naming the file that does not fit, what it holds and what was expected.
     """
     decoder, embedding, head = read_base(base)
     text_tokens = text_tokens or int(embedding.shape[0])
-    variant = matching_variant(decoder)
+    variant = matching_variant(int(decoder.config.hidden_size), int(decoder.config.num_hidden_layers))
     files = {family: read_plugin_file(path) for family, path in plugin_files.items()}
     specs = {family: plugin_spec(family, file, variant, alphas.get(family)) for family, file in files.items()}
     fused = read_fusion_file(fusion_file) if fusion_file is not None else None
@@ -229,7 +239,12 @@ def build_published(
     codes = codes if fused is None else int(fused[0].shape[0]) - text_tokens - MARKERS
     layout = TokenLayout(text_tokens, codes)
     apart: tuple[Family, ...] = ("comprehension",) if fused is not None and "comprehension" in files else ()
-    grid = round(variant.grid if variant is not None else codes**0.5) if codes else 0
+    grid = grid or (variant.grid if variant is not None else 0)
+    if "generation" in files and not grid:
+        raise ModelError(
+            "how many codes an image has is not known", found="a base that is none of the published ones",
+            next_step="give the codec with --vqgan",
+        )  # fmt: skip
     fusion = Fusion(layout, hidden, grid, apart)
     if fused is not None:
         fill_tables(fusion, *fused, text_tokens)
