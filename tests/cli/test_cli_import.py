@@ -1,6 +1,7 @@
 """``healthgpt models import``: a folder that answers and draws as the release does; wrong files are named."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,23 @@ def test_nothing_is_pickled_and_the_folder_says_where_it_came_from(imported):
     assert config.stop_ids == (400, 401, 407)
     assert config.preprocessing.pad_colour == (122, 116, 104)
     assert "com_hlora_weights.bin" in config.provenance
+
+
+def test_check_finds_a_whole_model_sound_and_a_damaged_one_not(imported, capsys, tmp_path):
+    assert main(["models", "check", str(imported)]) == 0
+    shown = capsys.readouterr()
+    assert "the same alone and in one batch" in shown.out
+    assert "m3 is sound" in shown.err
+    copy = tmp_path / "copy"
+    shutil.copytree(imported, copy)
+    path = copy / "plugins" / "generation" / "plugin.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert main(["models", "check", str(copy)]) == 2
+    shown = capsys.readouterr()
+    assert "plugin.safetensors is damaged" in " ".join(shown.out.split())
+    assert len(shown.err.splitlines()) == 1
 
 
 def test_a_task_the_plugin_was_not_trained_for_is_refused_with_the_list(imported, capsys, tmp_path):

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from healthgpt.cli import import_released
+from healthgpt.cli import check_model, import_released
 from healthgpt.cli.console import print_table
 from healthgpt.errors import ModelError, closest
 
 app = typer.Typer(
-    help="List the models, show one, or import the authors' weights.",
+    help="List the models, show or check one, or import the authors' weights.",
     no_args_is_help=False,
     invoke_without_command=True,
 )
@@ -59,6 +59,7 @@ def show(name: Annotated[str, typer.Argument(metavar="MODEL", help="A model's na
     print_table(str(folder), ["file", "size"], files_here)
 
 
+app.command("check")(check_model.check)
 app.command("import")(import_released.import_released)
 
 
