@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from healthgpt.cli.main import main
 from healthgpt.inference.session import Session
@@ -64,6 +65,44 @@ def test_nothing_is_pickled_and_the_folder_says_where_it_came_from(imported):
     assert config.stop_ids == (400, 401, 407)
     assert config.preprocessing.pad_colour == (122, 116, 104)
     assert "com_hlora_weights.bin" in config.provenance
+
+
+def same_files(one, other):
+    """Whether two model folders hold the same weights, bit for bit."""
+    names = sorted(str(path.relative_to(one)) for path in one.rglob("*.safetensors"))
+    assert names == sorted(str(path.relative_to(other)) for path in other.rglob("*.safetensors"))
+    return [name for name in names if (one / name).read_bytes() != (other / name).read_bytes()] == []
+
+
+def test_exported_files_are_the_released_ones_and_import_to_the_same_bits(imported, tmp_path):
+    out = tmp_path / "out"
+    assert main(["models", "export", str(imported), "-o", str(out)]) == 0
+    names = ("com_hlora_weights.bin", "gen_hlora_weights.bin", "fusion_layer_weights.bin")
+    assert sorted(path.name for path in out.iterdir()) == sorted(names)
+    for name in names:
+        ours, theirs = (torch.load(folder / name, weights_only=True) for folder in (out, M3))
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[key], theirs[key]) and ours[key].dtype == theirs[key].dtype for key in theirs)
+    again = tmp_path / "again"
+    changes = {"comprehension": out / names[0], "generation": out / names[1], "fusion": out / names[2]}
+    assert main(command(again, **changes)) == 0
+    assert same_files(imported, again)
+
+
+def test_an_adapter_folder_imports_to_the_same_bits(imported, tmp_path, capsys):
+    for family in ("comprehension", "generation"):
+        words = ["--layout", "peft", "--family", family, "-o", str(tmp_path / family)]
+        assert main(["models", "export", str(imported), *words]) == 0
+    again = tmp_path / "again"
+    assert main(command(again, comprehension=tmp_path / "comprehension", generation=tmp_path / "generation")) == 0
+    assert same_files(imported, again)
+    described = json.loads((tmp_path / "generation" / "adapter_config.json").read_text())
+    assert (described["peft_type"], described["r"], described["lora_alpha"]) == ("HLORA", 16, 32)
+    capsys.readouterr()
+    assert main(["models", "export", str(imported), "-o", str(again)]) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert main(["models", "export", str(imported), "--layout", "gguf", "-o", str(tmp_path / "new")]) == 2
+    assert "allowed: released, peft" in capsys.readouterr().err
 
 
 def test_check_finds_a_whole_model_sound_and_a_damaged_one_not(imported, capsys, tmp_path):

@@ -47,7 +47,7 @@ def import_released(
     if not given:
         raise ModelError("no plugin to import", next_step="give --comprehension, --generation or both")
     for path in (*given.values(), fusion, vqgan, vqgan_config):
-        if path is not None and not path.is_file():
+        if path is not None and not path.is_file() and not (path in given.values() and path.is_dir()):
             raise ModelError(f"no file {path}", next_step="check the path")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise OutputError(f"{output} is there already", next_step="choose another folder, or remove it first")

@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from healthgpt.cli import check_model, import_released
+from healthgpt.cli import check_model, export_released, import_released
 from healthgpt.cli.console import print_table
 from healthgpt.errors import ModelError, closest
 
 app = typer.Typer(
-    help="List the models, show or check one, or import the authors' weights.",
+    help="List the models, show, check or export one, or import the authors' weights.",
     no_args_is_help=False,
     invoke_without_command=True,
 )
@@ -60,6 +60,7 @@ def show(name: Annotated[str, typer.Argument(metavar="MODEL", help="A model's na
 
 
 app.command("check")(check_model.check)
+app.command("export")(export_released.export_released)
 app.command("import")(import_released.import_released)
 
 

@@ -7,12 +7,15 @@ is a published one, else from the caller. Comprehension keeps the base model's o
 fusion file's, as the released code does.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoModelForCausalLM, CLIPImageProcessor, CLIPVisionModel, PreTrainedModel
 
@@ -33,6 +36,9 @@ PREFIX = "base_model.model."
 TRAINED_FOR: dict[Family, tuple[str, ...]] = {"comprehension": MODALITIES, "generation": ("reconstruct",)}
 """What the released plugins were trained for: the generation one for reconstruction only."""
 GRAINS: dict[Family, tuple[Grain, int]] = {"comprehension": ("abstract", -2), "generation": ("concrete", 1)}
+PEFT_TYPE = "HLORA"
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+"""A plugin in a folder as peft lays adapters out: what ``model/export.py`` writes."""
 MARKERS = 3
 """Start, end and row separator beside the codes."""
 
@@ -55,11 +61,14 @@ class PluginFile:
 
 
 def read_plugin_file(path: Path) -> PluginFile:
-    """Read ``com_hlora_weights*.bin`` or ``gen_hlora_weights.bin``; ``ModelError`` when it holds something else."""
+    """Read ``com_hlora_weights*.bin``, ``gen_hlora_weights.bin`` or an exported adapter folder.
+
+    ``ModelError`` when it holds something else.
+    """
     layers: dict[str, torch.Tensor] = {}
     projector: dict[str, torch.Tensor] = {}
     strange = []
-    for name, tensor in read_tensors(path).items():
+    for name, tensor in _plugin_tensors(path).items():
         short = name.removeprefix(PREFIX).removeprefix("model.")
         if short.startswith("layers.") and ".lora_" in short:
             layers[short.removeprefix("layers.")] = tensor
@@ -78,6 +87,20 @@ def read_plugin_file(path: Path) -> PluginFile:
             else "",
         )
     return PluginFile(path, layers, projector)
+
+
+def _plugin_tensors(path: Path) -> dict[str, torch.Tensor]:
+    if not path.is_dir():
+        return read_tensors(path)
+    try:
+        described = json.loads((path / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+        found = str(described.get("peft_type"))
+        tensors = load_file(path / ADAPTER_WEIGHTS)
+    except (OSError, ValueError, AttributeError, SafetensorError) as fault:
+        raise ModelError(f"{path} is not an adapter folder", found=str(fault).splitlines()[0]) from fault
+    if found != PEFT_TYPE:
+        raise ModelError(f"the adapter in {path} is of another type", found=found, allowed=PEFT_TYPE)
+    return tensors
 
 
 def read_fusion_file(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
