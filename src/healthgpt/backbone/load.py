@@ -7,6 +7,7 @@ decoder blocks and the final norm.
 from pathlib import Path
 
 import torch
+from accelerate import init_empty_weights
 from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokenizerBase
@@ -14,18 +15,17 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedTokeniz
 from healthgpt.errors import InputError, ModelError
 
 
-def bare_backbone(config_folder: Path) -> nn.Module:
-    """The decoder of a folder's ``config.json``, randomly initialised, without its embedding table."""
-    model = AutoModel.from_config(AutoConfig.from_pretrained(config_folder), attn_implementation="sdpa")
+def load_backbone(folder: Path, dtype: torch.dtype = torch.float32) -> nn.Module:
+    """A saved backbone without its embedding table, on CPU, in evaluation mode.
+
+    Its weights are not drawn first, and those stored in ``dtype`` already are not copied. ``ModelError`` names
+    missing or unexpected tensors.
+    """
+    with init_empty_weights(include_buffers=False):
+        model = AutoModel.from_config(AutoConfig.from_pretrained(folder), attn_implementation="sdpa")
     model.set_input_embeddings(nn.Identity())
-    return model
-
-
-def load_backbone(folder: Path) -> nn.Module:
-    """A saved backbone, float32, in evaluation mode; ``ModelError`` names missing or unexpected tensors."""
-    model = bare_backbone(folder)
-    state = {name: tensor.float() for name, tensor in load_file(folder / "model.safetensors").items()}
-    missing, unexpected = model.load_state_dict(state, strict=False)
+    state = {name: tensor.to(dtype) for name, tensor in load_file(folder / "model.safetensors").items()}
+    missing, unexpected = model.load_state_dict(state, strict=False, assign=True)
     if missing or unexpected:
         raise ModelError(
             f"{folder} does not hold the backbone its config describes",

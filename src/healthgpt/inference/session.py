@@ -82,7 +82,7 @@ class Session:
         folder = model_folder(name_or_folder)
         place = device_named(device)
         precision = dtype_named(dtype, place)
-        model, config, specs = load_model(folder)
+        model, config, specs = load_model(folder, precision)
         codec = load_codec(folder / "vqgan").to(place) if (folder / "vqgan").is_dir() else None
         try:
             tokenizer = load_tokenizer(folder / "tokenizer")

@@ -16,6 +16,7 @@ import json
 from pathlib import Path
 
 import torch
+from accelerate import init_empty_weights
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -155,20 +156,26 @@ def save_model(
     (folder / "config.json").write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
-def load_model(folder: Path) -> tuple[HealthGPTModel, ModelConfig, dict[Family, PluginSpec]]:
-    """The model of a folder, float32 on CPU, in evaluation mode, every file checked first."""
+def load_model(
+    folder: Path, dtype: torch.dtype = torch.float32
+) -> tuple[HealthGPTModel, ModelConfig, dict[Family, PluginSpec]]:
+    """The model of a folder in ``dtype`` on CPU, in evaluation mode, every file checked first.
+
+    Every weight is touched once: modules are made empty, and tensors stored in ``dtype`` are mapped, not copied.
+    """
     config = read_config(folder)
     verify(folder, config)
     try:
-        backbone = load_backbone(folder / "backbone")
+        backbone = load_backbone(folder / "backbone", dtype)
         make_routable(backbone)
         vision_config = CLIPVisionConfig.from_pretrained(folder / "vision", attn_implementation="sdpa")
-        tower = VisionTower(vision_config)
-        _fill(tower.clip, folder / "vision" / "model.safetensors")
-        vision = GrainedVision(tower, config.hidden_size, config.grains)
-        _fill(vision.adapters, folder / "vision" / "adapters.safetensors")
-        fusion = Fusion(config.layout, config.hidden_size, config.grid, config.apart)
-        _fill(fusion, folder / "fusion.safetensors")
+        with init_empty_weights(include_buffers=False):
+            tower = VisionTower(vision_config)
+            vision = GrainedVision(tower, config.hidden_size, config.grains)
+            fusion = Fusion(config.layout, config.hidden_size, config.grid, config.apart)
+        _fill(tower.clip, folder / "vision" / "model.safetensors", dtype)
+        _fill(vision.adapters, folder / "vision" / "adapters.safetensors", dtype)
+        _fill(fusion, folder / "fusion.safetensors", dtype)
         specs = {
             family: load_plugin(folder / "plugins" / name, name, backbone) for family, name in config.plugins.items()
         }
@@ -182,5 +189,5 @@ def plugin_specs_of(folder: Path) -> dict[Family, PluginSpec]:
     return {family: read_spec(folder / "plugins" / name) for family, name in read_config(folder).plugins.items()}
 
 
-def _fill(module: torch.nn.Module, path: Path) -> None:
-    module.load_state_dict({key: tensor.float() for key, tensor in load_file(path).items()})
+def _fill(module: torch.nn.Module, path: Path, dtype: torch.dtype) -> None:
+    module.load_state_dict({key: tensor.to(dtype) for key, tensor in load_file(path).items()}, assign=True)

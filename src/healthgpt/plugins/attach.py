@@ -107,11 +107,15 @@ def routed_layers(language_model: nn.Module) -> Iterator[tuple[str, RoutedLinear
 
 
 def attach(language_model: nn.Module, plugin: str, make_adapter: AdapterMaker) -> None:
-    """Add an adapter named ``plugin`` to every routed layer, on the layer's device and in its dtype."""
+    """Add an adapter named ``plugin`` to every routed layer, on the layer's device and in its dtype.
+
+    An adapter made without memory of its own ("meta") stays so until it is filled.
+    """
     for _, layer in routed_layers(language_model):
         weight = layer.base.weight
         adapter = make_adapter(layer.base.in_features, layer.base.out_features)
-        layer.adapters[plugin] = adapter.to(device=weight.device, dtype=weight.dtype)
+        empty = any(parameter.is_meta for parameter in adapter.parameters())
+        layer.adapters[plugin] = adapter if empty else adapter.to(device=weight.device, dtype=weight.dtype)
 
 
 def detach(language_model: nn.Module, plugin: str) -> None:
@@ -130,7 +134,7 @@ def plugin_state(language_model: nn.Module, plugin: str) -> dict[str, torch.Tens
 
 
 def load_plugin_state(language_model: nn.Module, plugin: str, state: dict[str, torch.Tensor]) -> None:
-    """Fill an attached plugin; ``ModelError`` lists what is missing or unexpected."""
+    """Give an attached plugin these tensors; ``ModelError`` lists what is missing or unexpected."""
     expected = plugin_state(language_model, plugin)
     missing, unexpected = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
     if missing or unexpected:
@@ -142,5 +146,5 @@ def load_plugin_state(language_model: nn.Module, plugin: str, state: dict[str, t
     for name, layer in routed_layers(language_model):
         prefix = f"{name}."
         layer.adapters[plugin].load_state_dict(
-            {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
+            {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}, assign=True
         )

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from accelerate import init_empty_weights
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -65,9 +66,11 @@ def read_spec(folder: Path) -> PluginSpec:
 
 
 def load_plugin(folder: Path, name: str, language_model: nn.Module, dropout: float = 0.0) -> PluginSpec:
-    """Attach the plugin saved in ``folder`` under ``name``; returns its description."""
+    """Attach the plugin saved in ``folder`` under ``name``, in the model's precision; returns its description."""
     spec = read_spec(folder)
-    attach(language_model, name, adapter_maker(spec, dropout))
-    state = {key: tensor.float() for key, tensor in load_file(folder / "plugin.safetensors").items()}
+    with init_empty_weights(include_buffers=False):
+        attach(language_model, name, adapter_maker(spec, dropout))
+    dtype = next(language_model.parameters()).dtype
+    state = {key: tensor.to(dtype) for key, tensor in load_file(folder / "plugin.safetensors").items()}
     load_plugin_state(language_model, name, state)
     return spec
