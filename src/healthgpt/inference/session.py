@@ -30,6 +30,13 @@ from healthgpt.vq.store import AnyCodec, load_codec
 BUNDLED = Path(__file__).parent.parent / "weights"
 """Model folders that ship with the package, by name."""
 
+RELEASED = {
+    "m3": "lintw/HealthGPT-M3 (1.6 GB), microsoft/Phi-3-mini-4k-instruct (7.6 GB)",
+    "l14": "the authors' com_hlora_weights_phi4.bin (0.3 GB), microsoft/phi-4 (29 GB)",
+    "xl32": "the authors' com_hlora_weights_QWEN_32B.bin (0.6 GB), Qwen/Qwen2.5-32B-Instruct (66 GB)",
+}
+"""Where the authors' weights and their base models are published, and how large they are."""
+
 Turn = tuple[str, str]
 """A question and its answer earlier in a conversation."""
 
@@ -42,6 +49,12 @@ def model_folder(name_or_folder: str | Path) -> Path:
     folder = Path(name_or_folder)
     if folder.is_dir():
         return folder
+    if str(name_or_folder) in RELEASED:
+        raise ModelError(
+            f"the weights of '{name_or_folder}' are not on this machine", found="only a name",
+            next_step=f"download {RELEASED[str(name_or_folder)]} and openai/clip-vit-large-patch14-336 (1.7 GB), turn "
+            "them into a folder with 'healthgpt models import', and give that folder",
+        )  # fmt: skip
     names = sorted(path.parent.name for path in BUNDLED.glob("*/config.json"))
     raise ModelError(
         f"no model '{name_or_folder}'",
