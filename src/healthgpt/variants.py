@@ -39,6 +39,13 @@ class Variant:
     context: int
     comprehension: PluginSize
     generation: PluginSize
+    mlp_size: int
+    heads: int
+    kv_heads: int
+    fused: bool = False
+    """Query, key and value are one linear layer, gate and up another (Phi)."""
+    projection_biases: bool = False
+    """Query, key and value have biases (Qwen2)."""
     concrete_state: int = 1
     """Hidden state used for drawing: after the first block."""
     abstract_state: int = -2
@@ -58,6 +65,7 @@ VARIANTS: dict[str, Variant] = {
         codec_image_size=128, grid=16, context=1024,
         comprehension=PluginSize(rank=48, experts=4, alpha=96),
         generation=PluginSize(rank=96, experts=4, alpha=192),
+        mlp_size=640, heads=4, kv_heads=4,
     ),
     "nano-large": Variant(
         "nano-large", backbone="nano on a GPU (Llama architecture, trained by this project)", template="nano",
@@ -66,6 +74,7 @@ VARIANTS: dict[str, Variant] = {
         codec_image_size=128, grid=16, context=1024,
         comprehension=PluginSize(rank=64, experts=4, alpha=128),
         generation=PluginSize(rank=192, experts=4, alpha=384),
+        mlp_size=1408, heads=8, kv_heads=8,
     ),
     "m3": Variant(
         "m3", backbone="microsoft/Phi-3-mini-4k-instruct", template="phi3_instruct",
@@ -74,6 +83,7 @@ VARIANTS: dict[str, Variant] = {
         codec_image_size=256, grid=32, context=4096,
         comprehension=PluginSize(rank=64, experts=4, alpha=128),
         generation=PluginSize(rank=256, experts=4, alpha=512),
+        mlp_size=8192, heads=32, kv_heads=32, fused=True,
     ),
     "l14": Variant(
         "l14", backbone="microsoft/phi-4", template="phi4_instruct",
@@ -82,6 +92,7 @@ VARIANTS: dict[str, Variant] = {
         codec_image_size=256, grid=32, context=16_384,
         comprehension=PluginSize(rank=32, experts=4, alpha=64),
         generation=PluginSize(rank=128, experts=4, alpha=256),
+        mlp_size=17_920, heads=40, kv_heads=10, fused=True,
     ),
     "xl32": Variant(
         "xl32", backbone="Qwen/Qwen2.5-32B-Instruct", template="qwen_2",
@@ -90,6 +101,7 @@ VARIANTS: dict[str, Variant] = {
         codec_image_size=256, grid=32, context=32_768,
         comprehension=PluginSize(rank=32, experts=4, alpha=64),
         generation=PluginSize(rank=128, experts=4, alpha=256),
+        mlp_size=27_648, heads=40, kv_heads=8, projection_biases=True,
     ),
 }  # fmt: skip
 

@@ -20,9 +20,37 @@ def doctor() -> None:
         healthy = healthy and good
         rows.append(["ok" if good else "FAULT", name, found])
     print_table(f"healthgpt {VERSION}", ["", "part", "found"], rows)
+    _print_sizes()
     if not healthy:
         note("error: this machine is not ready; found the FAULT rows above; next: mend them and run 'healthgpt doctor'")
         raise typer.Exit(1)
+
+
+def _print_sizes() -> None:
+    """What each published size needs in each precision, against what is free here."""
+    from healthgpt.backbone.load import device_named
+    from healthgpt.model.footprint import PRECISIONS, footprint, free_memory
+    from healthgpt.variants import VARIANTS
+
+    device = device_named("auto")
+    free = free_memory(device)
+    rows = []
+    for name in ("m3", "l14", "xl32"):
+        for precision in PRECISIONS:
+            need = footprint(VARIANTS[name], precision)
+            verdict = "fits" if need.total <= free else "too large"
+            parts = (need.weights, need.cache, need.work, need.total)
+            rows.append([name, precision, *(f"{part / 1e9:.2f}" for part in parts), verdict])
+    columns = [
+        "model",
+        "precision",
+        "weights",
+        "cache",
+        "work",
+        "GB in all",
+        f"{free / 1e9:.1f} GB free on {device.type}",
+    ]
+    print_table("memory for one image or answer (GB)", columns, rows)
 
 
 def _python() -> tuple[bool, str]:

@@ -19,6 +19,7 @@ from healthgpt.inference.decode import Ask, decode, decode_steps
 from healthgpt.inference.grammar import Utterance
 from healthgpt.inference.sampling import Sampling
 from healthgpt.model.checkpoint import ModelConfig, load_model
+from healthgpt.model.footprint import check_fits
 from healthgpt.model.healthgpt import HealthGPTModel
 from healthgpt.plugins.store import PluginSpec
 from healthgpt.request import ASK, Request
@@ -89,12 +90,13 @@ class Session:
     ) -> "Session":
         """Load a bundled model by name or a model folder.
 
-        Raises ``ModelError`` naming the file that is missing or damaged, ``InputError`` for a device or
-        dtype that is not there.
+        Raises ``ModelError`` naming the file that is missing or damaged, or when the weights do not fit this
+        machine; ``InputError`` for a device or dtype that is not there.
         """
         folder = model_folder(name_or_folder)
         place = device_named(device)
         precision = dtype_named(dtype, place)
+        check_fits(folder, place, precision)
         model, config, specs = load_model(folder, precision)
         codec = load_codec(folder / "vqgan").to(place) if (folder / "vqgan").is_dir() else None
         try:
