@@ -9,6 +9,7 @@ from healthgpt.data.dataset import Drawing, Examples, Reading
 from healthgpt.model.build import new_tower
 from healthgpt.record import Provenance, Record
 from healthgpt.training.pretrain_codec import group_shares, image_groups
+from healthgpt.training.pretrain_language import train_tokenizer
 from healthgpt.training.pretrain_teacher import Teacher
 from healthgpt.training.pretrain_tower import Pairing, Pupil
 from healthgpt.training.statements import QUESTIONS, RIVALS, Quiz, Rivals, told_loss
@@ -134,3 +135,10 @@ def test_shares_of_a_codec_batch(drawn, colour):
         assert sum(s for name, s in shares.items() if name.startswith("to draw")) == pytest.approx(0.6)
     else:
         assert len(set(shares.values())) == 1
+
+
+def test_decoded_text_has_the_blanks_of_the_text():
+    texts = ["t1-weighted", "there are 12 cells, 3 of them dark", "covid-19", "0.5 to 1.2", "2", "a flair mri"]
+    tokenizer = train_tokenizer(iter(texts * 4), 320)
+    for text in texts:
+        assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False)).strip() == text

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from healthgpt.backbone.load import load_tokenizer
@@ -17,6 +17,9 @@ from healthgpt.training.loop import run_steps
 from healthgpt.training.workspace import Workspace
 from healthgpt.variants import variant_named
 
+BLANKS = ((r"(?<! ) (?=\d)", ""), (r"  (?=\d)", " "), (r"(?<=\d) (?=[^\w\s])", ""))
+"""What to put in place of blanks in decoded text. The tokenizer sets every digit apart and puts a blank before each
+piece, so ``t1-weighted`` comes back as ``t 1 -weighted`` and a digit after a true blank has two before it."""
 SPECIAL = ("<|pad|>", "<|end|>", "<|user|>", "<|assistant|>")
 ROW_LENGTH = 128
 
@@ -40,7 +43,8 @@ def train_tokenizer(texts: Iterator[str], size: int) -> PreTrainedTokenizerFast:
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=True)]
     )
-    tokenizer.decoder = decoders.ByteLevel()
+    mended = [decoders.Replace(Regex(pattern), content) for pattern, content in BLANKS]
+    tokenizer.decoder = decoders.Sequence([decoders.ByteLevel(), *mended])
     trainer = trainers.BpeTrainer(
         vocab_size=size, special_tokens=list(SPECIAL), initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
