@@ -1,14 +1,13 @@
 """``healthgpt models export``: the plugins of a model folder in the authors' released layout, or as peft has it."""
 
-import os
-import shutil
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from healthgpt.cli.console import note
-from healthgpt.errors import InputError, OutputError
+from healthgpt.cli.whole_folder import check_vacant, whole_folder
+from healthgpt.errors import InputError
 
 LAYOUTS = ("released", "peft")
 FAMILIES = ("comprehension", "generation")
@@ -24,8 +23,7 @@ def export_released(
     for name, value, allowed in (("--layout", layout, LAYOUTS), ("--family", family, FAMILIES)):
         if value not in allowed:
             raise InputError(f"{name} is not known", found=value, allowed=", ".join(allowed))
-    if output.exists():
-        raise OutputError(f"{output} is there already", next_step="choose another folder, or remove it first")
+    check_vacant(output)
 
     from healthgpt.inference.session import model_folder
     from healthgpt.model.checkpoint import read_config, verify
@@ -35,20 +33,11 @@ def export_released(
     folder = model_folder(model)
     config = read_config(folder)
     verify(folder, config)
-    partial = output.with_name(output.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-    except OSError as fault:
-        raise OutputError(f"cannot make the folder {partial}", found=str(fault.strerror)) from fault
-    try:
+    with whole_folder(output) as partial:
         if layout == "released":
             names = export_files(folder, config, partial)
         else:
             names = export_peft(folder, config, family, partial)  # type: ignore[arg-type]  # checked above
-        os.replace(partial, output)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     for name in names:
         print(output / name)
     note("base model, vision tower and codec are not part of it: they are published by others")

@@ -1,14 +1,13 @@
 """``healthgpt models import``: the authors' released files to one model folder, safetensors throughout."""
 
-import os
-import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from healthgpt.cli.console import note, working
-from healthgpt.errors import ModelError, OutputError
+from healthgpt.cli.whole_folder import check_vacant, whole_folder
+from healthgpt.errors import ModelError
 
 TEMPLATE_OF = {"m3": "phi3_instruct", "l14": "phi4_instruct", "xl32": "qwen_2"}
 UNEXTENDED = ("qwen_2",)
@@ -49,30 +48,17 @@ def import_released(
     for path in (*given.values(), fusion, vqgan, vqgan_config):
         if path is not None and not path.is_file() and not (path in given.values() and path.is_dir()):
             raise ModelError(f"no file {path}", next_step="check the path")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise OutputError(f"{output} is there already", next_step="choose another folder, or remove it first")
+    check_vacant(output)
 
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    partial = output.with_name(output.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-    except OSError as fault:
-        raise OutputError(f"cannot make the folder {partial}", found=str(fault.strerror)) from fault
-    try:
-        with working("importing"):
-            left_out = _write(
-                partial, output.name, base, vision, given, fusion, vqgan, vqgan_config, template,
-                {"comprehension": comprehension_alpha, "generation": generation_alpha}, codes,
-            )  # fmt: skip
-        if output.exists():
-            output.rmdir()
-        os.replace(partial, output)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    with whole_folder(output) as partial, working("importing"):
+        left_out = _write(
+            partial, output.name, base, vision, given, fusion, vqgan, vqgan_config, template,
+            {"comprehension": comprehension_alpha, "generation": generation_alpha}, codes,
+        )  # fmt: skip
     for name in left_out:
         note(f"not used: {name}")
     note(f'next: healthgpt ask IMAGE "What does this image show?" --model {output}')
