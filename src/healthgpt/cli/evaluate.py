@@ -45,6 +45,7 @@ def evaluate(
     from healthgpt.evaluation.nano import evaluate_nano
     from healthgpt.inference.session import Session
     from healthgpt.sources.catalog import SOURCES, present
+    from healthgpt.training.config import load_recipe
 
     with working(f"loading {model}"):
         session = Session.from_pretrained(model, device=device, dtype=dtype)
@@ -55,7 +56,9 @@ def evaluate(
         figures["cost"] = measure_cost(model, sorted((folder / "data" / "images").glob("*.png"))[0])
     _write_whole(target, figures)
     place = bundled(model) if bundled(model).is_dir() else Path(model)
-    trained_on = [f"{SOURCES[name].title} ({SOURCES[name].licence})" for name in present(packs)] if packs else []
+    plan = load_recipe("nano").data
+    learned = [name for name in present(packs) if name in (*plan.packs, *plan.text_packs)] if packs else []
+    trained_on = [f"{SOURCES[name].title} ({SOURCES[name].licence})" for name in learned]
     size = sum(path.stat().st_size for path in place.rglob("*.safetensors")) / 1e6
     write_card(place / "README.md", figures, trained_on, size)
     print_table(f"{figures['model']}: reading", ["held out", "closed", "open", "blind", "majority"], _reading(figures))
