@@ -5,9 +5,12 @@ import pytest
 from PIL import Image
 
 from healthgpt.cli.samples import read_samples
+from healthgpt.errors import ModelError
 from healthgpt.evaluation.answers import normalised
 from healthgpt.evaluation.pictures import ssim
 from healthgpt.inference.session import BUNDLED, Session
+from healthgpt.model.checkpoint import read_config
+from healthgpt.model.export import export_released
 from healthgpt.request import Request
 
 FOLDER = BUNDLED / "nano"
@@ -72,3 +75,9 @@ def test_mixed_batch_equals_rows_apart(nano, drawn):
     answer, drawing = nano.run([Request("ask", source, question), Request(sample.task, source)])
     assert drawing.codes == expected.codes == nano.generate(sample.task, source).codes
     assert answer.token_ids == nano.ask(source, question).token_ids
+
+
+def test_its_own_embeddings_keep_it_from_the_released_layout(tmp_path):
+    with pytest.raises(ModelError, match=r"trained task_embedding.* no place"):
+        export_released(FOLDER, read_config(FOLDER), tmp_path)
+    assert not list(tmp_path.iterdir())

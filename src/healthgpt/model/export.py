@@ -18,6 +18,8 @@ from healthgpt.tasks import Family
 
 FILE_NAMES: dict[Family, str] = {"comprehension": "com_hlora_weights.bin", "generation": "gen_hlora_weights.bin"}
 FUSION_NAME = "fusion_layer_weights.bin"
+EXTRA = ("task_embedding", "instruction_embedding", "grid_rows", "grid_columns")
+"""What the fusion layer may hold beside table and head."""
 
 
 def plugin_tensors(folder: Path, config: ModelConfig, family: Family) -> "OrderedDict[str, torch.Tensor]":
@@ -38,8 +40,16 @@ def plugin_tensors(folder: Path, config: ModelConfig, family: Family) -> "Ordere
 
 
 def fusion_tensors(folder: Path) -> "OrderedDict[str, torch.Tensor]":
-    """Embedding table and head that drawing uses, words before codes, under the released names."""
+    """Embedding table and head that drawing uses, words before codes, under the released names.
+
+    ``ModelError`` for a model that has learned embeddings the released layout has no place for.
+    """
     rows = load_file(folder / "fusion.safetensors")
+    if extra := [name for name in EXTRA if rows[name].any()]:
+        raise ModelError(
+            f"the model in {folder} cannot be written in the released layout",
+            found=f"trained {', '.join(extra)}, for which it has no place", allowed="embedding table and head alone",
+        )  # fmt: skip
     return OrderedDict(
         (f"{PREFIX}{name}", torch.cat([rows[f"text_{kind}"], rows[f"image_{kind}"]]))
         for name, kind in (("model.embed_tokens.weight", "embedding"), ("lm_head.weight", "head"))
