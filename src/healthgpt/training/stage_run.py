@@ -50,11 +50,11 @@ class StageRun:
         """A batch of pictures to draw."""
         return drawing_batch(drawings, self.examples, self.codes, self.builder, self.preprocessing)
 
-    def loss(self, batch: Batch) -> torch.Tensor:
-        """Mean loss over the response tokens of a batch, computed in bfloat16 where that is safe."""
+    def loss(self, batch: Batch, *, responses_alike: bool = False) -> torch.Tensor:
+        """Mean loss over the response tokens (or the responses) of a batch, computed in bfloat16 where that is safe."""
         device = self.workspace.device
         with torch.autocast(device, torch.bfloat16):
-            loss, _ = response_loss(self.model, batch.to(device))
+            loss, _ = response_loss(self.model, batch.to(device), responses_alike=responses_alike)
         return loss
 
 
