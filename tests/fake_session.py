@@ -24,7 +24,9 @@ class FakeSession:
         self.name = name
 
     @classmethod
-    def from_pretrained(cls, name_or_folder: str = "nano", device: str = "auto", dtype: str = "auto") -> "FakeSession":
+    def from_pretrained(
+        cls, name_or_folder: str = "nano", device: str = "auto", dtype: str = "auto", quantize: str | None = None
+    ) -> "FakeSession":
         """Like the real one: a folder without its weights is a ``ModelError``."""
         cls.loads.append(name_or_folder)
         folder = Path(name_or_folder)

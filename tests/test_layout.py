@@ -13,7 +13,20 @@ TESTS = ROOT / "tests"
 LONGEST = 420
 
 TIERS: tuple[frozenset[str], ...] = (
-    frozenset({"version", "errors", "tasks", "variants", "record", "tokens", "batch", "torch_file", "torch_pickle"}),
+    frozenset(
+        {
+            "version",
+            "errors",
+            "tasks",
+            "variants",
+            "record",
+            "tokens",
+            "batch",
+            "torch_file",
+            "torch_pickle",
+            "whole_folder",
+        }
+    ),
     frozenset({"imaging"}),
     frozenset({"request", "result"}),
     frozenset({"phantoms"}),

@@ -54,7 +54,7 @@ def tiny_backbone(variant: Variant, seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
     model = LlamaModel(
         LlamaConfig(
-            vocab_size=variant.text_size, hidden_size=variant.hidden_size, intermediate_size=48,
+            vocab_size=variant.text_size, hidden_size=variant.hidden_size, intermediate_size=variant.mlp_size,
             num_hidden_layers=variant.layers, num_attention_heads=2, num_key_value_heads=1,
             max_position_embeddings=variant.context, attn_implementation="sdpa",
         )
@@ -81,9 +81,9 @@ def tiny_model(seed: int = 0, *, trained: bool = True, **changes) -> tuple[Healt
     return model, builder, variant
 
 
-def save_tiny(folder: Path, seed: int = 0) -> HealthGPTModel:
+def save_tiny(folder: Path, seed: int = 0, **changes) -> HealthGPTModel:
     """A whole random model folder, codec and tokenizer included."""
-    model, builder, variant = tiny_model(seed)
+    model, builder, variant = tiny_model(seed, **changes)
     builder.tokenizer.save_pretrained(folder / "tokenizer")
     shape = CodecShape(
         image_size=16, code_count=variant.code_count, embed_dim=4, fold=4, widths=(8, 16), encoder_blocks=(0, 1),

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from healthgpt.cli.main import main
 from healthgpt.inference.session import Session
 from healthgpt.model.checkpoint import read_config
 from healthgpt.request import ASK, Request
+from healthgpt.variants import VARIANTS, PluginSize
 
 GOLDEN = Path(__file__).resolve().parents[2].parent / "shared" / "golden"
 pytestmark = pytest.mark.skipif(
@@ -171,4 +173,51 @@ def test_a_truncated_file_is_named(tmp_path, capsys):
     (tmp_path / "gen.bin").write_bytes(content[: len(content) // 2])
     assert main(command(tmp_path / "m3", generation=tmp_path / "gen.bin")) == 2
     assert "gen.bin" in capsys.readouterr().err
+    assert not (tmp_path / "m3").exists()
+
+
+class RunsCode:
+    """Pickled as a call that makes a file."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return (open, (self.path, "w"))
+
+
+def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(tmp_path, capsys):
+    trap, bait = tmp_path / "trap.bin", tmp_path / "made-by-the-pickle"
+    torch.save({"base_model.model.model.layers.0.mlp.down_proj.lora_A.weight": RunsCode(bait)}, trap)
+    assert main(command(tmp_path / "m3", comprehension=trap)) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert len(lines) == 1
+    assert "trap.bin" in lines[0]
+    assert not bait.exists()
+    assert not (tmp_path / "m3").exists()
+
+
+def test_swapped_plugins_and_a_wrong_rank_are_told_by_the_variant(tmp_path, capsys, monkeypatch):
+    small = replace(
+        VARIANTS["m3"], hidden_size=56, layers=3, comprehension=PluginSize(8, 4, 16), generation=PluginSize(16, 4, 32)
+    )
+    monkeypatch.setitem(VARIANTS, "m3", small)
+    swapped = {"comprehension": M3 / "gen_hlora_weights.bin", "generation": M3 / "com_hlora_weights.bin"}
+    assert main(command(tmp_path / "m3", **swapped)) == 2
+    said = capsys.readouterr().err
+    assert "gen_hlora_weights.bin is not m3's comprehension plugin; found merged rank 16, 4 experts" in said
+    assert "allowed: rank 8, 4 experts; next: it looks like the generation file" in said
+    monkeypatch.setitem(VARIANTS, "m3", replace(small, comprehension=PluginSize(32, 4, 64)))
+    assert main(command(tmp_path / "m3")) == 2
+    assert "found merged rank 8, 4 experts; allowed: rank 32, 4 experts" in capsys.readouterr().err
+    assert not (tmp_path / "m3").exists()
+
+
+def test_a_base_without_its_tokenizer_is_named(tmp_path, capsys):
+    shutil.copytree(M3 / "base", tmp_path / "base", ignore=shutil.ignore_patterns("tokenizer*", "added*", "special*"))
+    assert main(command(tmp_path / "m3", base=tmp_path / "base")) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line]
+    assert len(lines) == 1
+    assert "base cannot be read" in lines[0]
+    assert "tokenizer" in lines[0]
     assert not (tmp_path / "m3").exists()

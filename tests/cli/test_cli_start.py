@@ -39,7 +39,9 @@ def test_help_says_research_use_only(arguments: list[str], capsys) -> None:
     assert main(arguments) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "Research use only" in out
-    for command in ("ask", "generate", "chat", "train", "recipes", "models", "data", "doctor", "demo", "evaluate"):
+    for command in (
+        "ask", "generate", "chat", "train", "recipes", "models", "plugins", "data", "doctor", "demo", "evaluate",
+    ):  # fmt: skip
         assert f" {command} " in out
 
 

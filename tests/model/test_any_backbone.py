@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    GemmaConfig,
     GPT2Config,
     LlamaConfig,
     MistralConfig,
@@ -42,6 +43,7 @@ FAMILIES = {
     "qwen-2.5, biases": (Qwen2Config(**SIZE), SEPARATE),
     "qwen-3, normalised queries": (Qwen3Config(**SIZE, head_dim=8), SEPARATE),
     "mistral": (MistralConfig(**SIZE), SEPARATE),
+    "gemma, scaled rows": (GemmaConfig(**SIZE, head_dim=8), SEPARATE),
 }
 
 

@@ -2,15 +2,18 @@
 
 import pytest
 import torch
-from safetensors.torch import save_file
-from tiny import tiny_model
+from safetensors.torch import load_file
+from tiny import save_tiny, tiny_model, tiny_variant
 
 from healthgpt.errors import ModelError
 from healthgpt.model.build import parameter_count
 from healthgpt.model.footprint import (
+    FORMS,
+    OPTIONS,
     adapter_parameters,
     check_fits,
     footprint,
+    held,
     parameters_of,
     plugin_parameters,
     stored_numbers,
@@ -63,18 +66,32 @@ def test_half_the_precision_is_about_half_the_memory():
     assert half.cache == whole.cache / 2
 
 
+def test_each_form_is_smaller_than_the_one_before():
+    sizes = [footprint(VARIANTS["xl32"], form).weights for form in FORMS]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[2] == pytest.approx(sizes[1] / 2, rel=0.12)  # nearly all numbers are those of linear layers
+    assert list(OPTIONS) == list(FORMS)
+
+
 def test_what_does_not_fit_is_refused_before_it_is_loaded(tmp_path, monkeypatch):
-    save_file({"a": torch.zeros(1000, 10), "b": torch.zeros(7)}, tmp_path / "model.safetensors")
-    assert stored_numbers(tmp_path) == 10_007
+    model = save_tiny(tmp_path)
+    linear, others = stored_numbers(tmp_path)
+    codec = sum(tensor.numel() for tensor in load_file(tmp_path / "vqgan" / "model.safetensors").values())
+    assert linear + others == parameter_count(model) + codec
+    assert linear == parameters_of(tiny_variant()).linear
     cpu = torch.device("cpu")
     check_fits(tmp_path, cpu, torch.float32)
-    monkeypatch.setattr("healthgpt.model.footprint.free_memory", lambda device: 30_000)
-    with pytest.raises(ModelError, match=r"does not fit this machine.*--dtype bfloat16 needs"):
-        check_fits(tmp_path, cpu, torch.float32)
+    whole = held(linear, others, torch.float32, None)
+    for free, found in (
+        (whole - 1, "next: --dtype bfloat16"),
+        (held(linear, others, torch.bfloat16, "int8"), "next: --dtype bfloat16 --quantize int8"),
+        (1000, "next: a smaller model"),
+    ):
+        monkeypatch.setattr("healthgpt.model.footprint.free_memory", lambda device, free=free: free)
+        with pytest.raises(ModelError, match=rf"does not fit this machine.*allowed: float32.*int4.*{found}"):
+            check_fits(tmp_path, cpu, torch.float32)
+    monkeypatch.setattr("healthgpt.model.footprint.free_memory", lambda device: whole // 2)
     check_fits(tmp_path, cpu, torch.bfloat16)
-    monkeypatch.setattr("healthgpt.model.footprint.free_memory", lambda device: 3_000)
-    with pytest.raises(ModelError, match="healthgpt doctor"):
-        check_fits(tmp_path, cpu, torch.float32)
 
 
 @pytest.mark.parametrize(("name", "cuda"), [("nano", False), ("nano-large", True)])

@@ -46,6 +46,7 @@ def ask(
     seed: options.Seed = 0,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    quantize: options.Quantize = None,
     slice_index: options.Slice = None,
 ) -> None:
     """Ask a question about an image, or one without."""
@@ -64,7 +65,7 @@ def ask(
     Sampling(temperature, top_k, top_p, seed)  # refuses numbers out of range before the model loads
 
     with working(f"thinking ({model})"):
-        session = Session.from_pretrained(model, device=device, dtype=dtype)
+        session = Session.from_pretrained(model, device=device, dtype=dtype, quantize=quantize)
         answer = session.ask(
             image,
             question,

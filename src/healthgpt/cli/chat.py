@@ -24,6 +24,7 @@ def chat(
     seed: options.Seed = 0,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    quantize: options.Quantize = None,
     slice_index: options.Slice = None,
 ) -> None:
     """Talk about an image, one question a line."""
@@ -39,7 +40,7 @@ def chat(
     Sampling(temperature, top_k, top_p, seed)  # refuses numbers out of range before the model loads
 
     with working(f"loading {model}"):
-        session = Session.from_pretrained(model, device=device, dtype=dtype)
+        session = Session.from_pretrained(model, device=device, dtype=dtype, quantize=quantize)
     research_note()
     note("One question a line; /quit or Ctrl-D leaves.")
     history: list[tuple[str, str]] = []

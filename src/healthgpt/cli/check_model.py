@@ -58,12 +58,16 @@ def self_test(session: Any) -> str:
 
     from healthgpt.imaging.image import Image
     from healthgpt.request import ASK, Request
+    from healthgpt.tasks import TASKS
 
     square = Image(np.linspace(0, 1, 64 * 64, dtype=np.float32).reshape(64, 64), "display")
     requests = [Request(ASK, square, QUESTION)] if "comprehension" in session.specs else []
     if "generation" in session.specs:
-        task = next(name for name in session.specs["generation"].tasks if name != "report-to-cxr")
-        requests.append(Request(task, square))
+        task = session.specs["generation"].tasks[0]
+        given = TASKS[task]
+        requests.append(Request(task, square if given.takes_image else None, QUESTION if given.takes_text else None))
+    if not requests:
+        return "nothing to try: the model has no plugins"
 
     def said(result: Any) -> list[Any]:
         return result.token_ids if hasattr(result, "token_ids") else result.codes

@@ -1,6 +1,7 @@
 """What the command line prints and where: results on stdout; progress, notes and the one error line on stderr."""
 
 import json
+import logging
 import os
 import sys
 import traceback
@@ -14,6 +15,16 @@ RESEARCH_ONLY = "Research use only: not a medical device, not for diagnosis or t
 DEBUG_VARIABLE = "HEALTHGPT_DEBUG"
 STOPPED = 130
 """Exit code after Ctrl-C, as shells report it."""
+
+
+NOISY = ("torchao", "torch.utils._pytree", "bitsandbytes")
+"""Loggers that report, as soon as transformers finds the library, kernels for hardware that is not here."""
+
+
+def quiet_libraries() -> None:
+    """Of these only errors are shown."""
+    for name in NOISY:
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def note(text: str) -> None:

@@ -27,30 +27,33 @@ def doctor() -> None:
 
 
 def _print_sizes() -> None:
-    """What each published size needs in each precision, against what is free here."""
+    """What each published size needs in each form, against what is free here, and the largest that fits."""
     from healthgpt.backbone.load import device_named
-    from healthgpt.model.footprint import PRECISIONS, footprint, free_memory
+    from healthgpt.model.footprint import FORMS, OPTIONS, footprint, free_memory
     from healthgpt.variants import VARIANTS
 
     device = device_named("auto")
     free = free_memory(device)
-    rows = []
+    rows, advice = [], []
     for name in ("m3", "l14", "xl32"):
-        for precision in PRECISIONS:
-            need = footprint(VARIANTS[name], precision)
+        needs = {form: footprint(VARIANTS[name], form) for form in FORMS}
+        for form, need in needs.items():
             verdict = "fits" if need.total <= free else "too large"
             parts = (need.weights, need.cache, need.work, need.total)
-            rows.append([name, precision, *(f"{part / 1e9:.2f}" for part in parts), verdict])
-    columns = [
-        "model",
-        "precision",
-        "weights",
-        "cache",
-        "work",
-        "GB in all",
-        f"{free / 1e9:.1f} GB free on {device.type}",
-    ]
-    print_table("memory for one image or answer (GB)", columns, rows)
+            rows.append([name, form, *(f"{part / 1e9:.2f}" for part in parts), verdict])
+        fitting = next((form for form, need in needs.items() if need.total <= free), None)
+        smallest = min(need.total for need in needs.values())
+        advice.append(
+            f"{name}: --model {name} {OPTIONS[fitting]}"
+            if fitting
+            else f"{name}: too large in every form; {(smallest - free) / 1e9:.1f} GB more would do"
+        )
+    free_here = f"{free / 1e9:.1f} GB free for {device.type}"
+    print_table(
+        "memory for one image or answer (GB)", ["model", "form", "weights", "cache", "work", "in all", free_here], rows
+    )
+    for line in advice:
+        print(line)
 
 
 def _python() -> tuple[bool, str]:

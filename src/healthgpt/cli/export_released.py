@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from healthgpt.cli.console import note
-from healthgpt.cli.whole_folder import check_vacant, whole_folder
 from healthgpt.errors import InputError
+from healthgpt.whole_folder import check_vacant, whole_folder
 
 LAYOUTS = ("released", "peft")
 FAMILIES = ("comprehension", "generation")

@@ -25,6 +25,7 @@ def generate(
     seed: options.Seed = 0,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    quantize: options.Quantize = None,
     slice_index: options.Slice = None,
     force: Annotated[
         bool, typer.Option("--force", help="Draw even when the model was not trained for the task.")
@@ -49,7 +50,7 @@ def generate(
     Sampling(temperature, top_k, top_p, seed)  # refuses numbers out of range before the model loads
 
     with working(f"drawing ({model})"):
-        session = Session.from_pretrained(model, device=device, dtype=dtype)
+        session = Session.from_pretrained(model, device=device, dtype=dtype, quantize=quantize)
         drawing = session.generate(
             task,
             image,

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from healthgpt.cli import ask, chat, data, demo, doctor, evaluate, generate, models, train
-from healthgpt.cli.console import RESEARCH_ONLY, STOPPED, note, tell_fault
+from healthgpt.cli import ask, chat, data, demo, doctor, evaluate, generate, models, plugins, train
+from healthgpt.cli.console import RESEARCH_ONLY, STOPPED, note, quiet_libraries, tell_fault
 from healthgpt.version import VERSION
 
 app = typer.Typer(
@@ -49,11 +49,13 @@ app.command("recipes")(train.recipes)
 app.command("evaluate")(evaluate.evaluate)
 app.command("doctor")(doctor.doctor)
 app.add_typer(models.app, name="models")
+app.add_typer(plugins.app, name="plugins")
 app.add_typer(data.app, name="data")
 
 
 def main(arguments: list[str]) -> int:
     """Run one command line; returns its exit code: 0 done, 2 the caller's input is wrong, 1 a fault of ours."""
+    quiet_libraries()
     try:
         return int(app(arguments, prog_name="healthgpt", standalone_mode=False) or 0)
     except KeyboardInterrupt:

@@ -26,11 +26,18 @@ def _bare(context: typer.Context) -> None:
 @app.command("list")
 def list_models() -> None:
     """List the named models and whether their weights are here."""
+    from healthgpt.inference.released import RELEASES, VISION, model_home
     from healthgpt.variants import VARIANTS
 
     rows = []
     for name, variant in VARIANTS.items():
-        found = "bundled" if has_weights(bundled(name)) else "not here; give --model a folder that holds it"
+        if name in RELEASES:
+            parts = (RELEASES[name].base, RELEASES[name].plugins, VISION)
+            size = sum(part.gigabytes or 0 for part in parts)
+            folder = model_home() / name
+            found = str(folder) if folder.is_dir() else f"downloaded on first use ({size:.0f} GB)"
+        else:
+            found = "bundled" if has_weights(bundled(name)) else "not here; give --model a folder that holds it"
         rows.append([name, variant.backbone, f"{variant.codec_image_size} px", found])
     print_table("", ["model", "language model", "draws at", "weights"], rows)
 

@@ -16,6 +16,7 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the draws; the
 MaxNewTokens = Annotated[int, typer.Option("--max-new-tokens", min=1, help="Longest answer, in tokens.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 Dtype = Annotated[str, typer.Option("--dtype", help="auto, float32, bfloat16 or float16.")]
+Quantize = Annotated[str | None, typer.Option("--quantize", help="int8 or int4: the language model in 8 or 4 bits.")]
 Slice = Annotated[int | None, typer.Option("--slice", min=0, help="Slice of a volume or frame; the middle if unset.")]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from transformers import DynamicCache, PretrainedConfig
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 
 class RoomyLayer(DynamicLayer):
@@ -49,7 +49,17 @@ class RoomyLayer(DynamicLayer):
 
 
 def roomy_cache(config: PretrainedConfig, capacity: int) -> DynamicCache:
-    """An empty cache for ``capacity`` positions; layers that attend in a sliding window keep the library's own."""
+    """An empty cache for ``capacity`` positions.
+
+    A layer that attends in a sliding window (Phi-3's 2047 positions) keeps the library's own only where positions
+    would leave the window; until then it sees all of them, as any other layer does.
+    """
     cache = DynamicCache(config=config)
-    cache.layers = [RoomyLayer(capacity) if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    cache.layers = [RoomyLayer(capacity) if _sees_all(layer, capacity) else layer for layer in cache.layers]
     return cache
+
+
+def _sees_all(layer: Any, capacity: int) -> bool:
+    if type(layer) is DynamicSlidingWindowLayer:
+        return bool(capacity <= layer.sliding_window)
+    return type(layer) is DynamicLayer

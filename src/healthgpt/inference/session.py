@@ -1,6 +1,7 @@
 """A model in memory answering requests: files in, answers and drawings out, both families on one backbone."""
 
 import math
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -11,16 +12,20 @@ import torch
 
 from healthgpt.backbone.load import device_named, dtype_named, load_tokenizer
 from healthgpt.backbone.prompts import PromptBuilder, template_named
+from healthgpt.backbone.quantise import check_quantisable
 from healthgpt.errors import InputError, ModelError, TaskError
 from healthgpt.imaging.image import Image
 from healthgpt.imaging.intensity import to_display
 from healthgpt.imaging.read import read_image
 from healthgpt.inference.decode import Ask, decode, decode_steps
 from healthgpt.inference.grammar import Utterance
+from healthgpt.inference.released import RELEASES, codec_place, released_folder
 from healthgpt.inference.sampling import Sampling
 from healthgpt.model.checkpoint import ModelConfig, load_model
 from healthgpt.model.footprint import check_fits
 from healthgpt.model.healthgpt import HealthGPTModel
+from healthgpt.model.memory_order import order_for_decoding
+from healthgpt.model.placement import place
 from healthgpt.plugins.store import PluginSpec
 from healthgpt.request import ASK, Request
 from healthgpt.result import Answer, Drawing
@@ -31,32 +36,24 @@ from healthgpt.vq.store import AnyCodec, load_codec
 BUNDLED = Path(__file__).parent.parent / "weights"
 """Model folders that ship with the package, by name."""
 
-RELEASED = {
-    "m3": "lintw/HealthGPT-M3 (1.6 GB), microsoft/Phi-3-mini-4k-instruct (7.6 GB)",
-    "l14": "the authors' com_hlora_weights_phi4.bin (0.3 GB), microsoft/phi-4 (29 GB)",
-    "xl32": "the authors' com_hlora_weights_QWEN_32B.bin (0.6 GB), Qwen/Qwen2.5-32B-Instruct (66 GB)",
-}
-"""Where the authors' weights and their base models are published, and how large they are."""
-
 Turn = tuple[str, str]
 """A question and its answer earlier in a conversation."""
 
 
 def model_folder(name_or_folder: str | Path) -> Path:
-    """The folder of a bundled model by name, or of any model by path; ``ModelError`` when there is none."""
+    """The folder of a bundled or published model by name, or of any model by path; ``ModelError`` when there is none.
+
+    A published model is downloaded and imported the first time.
+    """
     bundled = BUNDLED / str(name_or_folder)
-    if (bundled / "config.json").is_file():
-        return bundled
+    if os.sep not in str(name_or_folder) and (bundled / "config.json").is_file():
+        return bundled  # "./nano" is a folder of the caller's
     folder = Path(name_or_folder)
     if folder.is_dir():
         return folder
-    if str(name_or_folder) in RELEASED:
-        raise ModelError(
-            f"the weights of '{name_or_folder}' are not on this machine", found="only a name",
-            next_step=f"download {RELEASED[str(name_or_folder)]} and openai/clip-vit-large-patch14-336 (1.7 GB), turn "
-            "them into a folder with 'healthgpt models import', and give that folder",
-        )  # fmt: skip
-    names = sorted(path.parent.name for path in BUNDLED.glob("*/config.json"))
+    if str(name_or_folder) in RELEASES:
+        return released_folder(str(name_or_folder))
+    names = [*sorted(path.parent.name for path in BUNDLED.glob("*/config.json")), *RELEASES]
     raise ModelError(
         f"no model '{name_or_folder}'",
         allowed=", ".join(names) + " or a model folder",
@@ -86,19 +83,25 @@ class Session:
 
     @classmethod
     def from_pretrained(
-        cls, name_or_folder: str | Path = "nano", device: str = "auto", dtype: str = "auto"
+        cls,
+        name_or_folder: str | Path = "nano",
+        device: str = "auto",
+        dtype: str = "auto",
+        quantize: str | None = None,
     ) -> "Session":
-        """Load a bundled model by name or a model folder.
+        """Load a model folder, the bundled model or a published one (downloaded and imported once) by name.
 
-        Raises ``ModelError`` naming the file that is missing or damaged, or when the weights do not fit this
-        machine; ``InputError`` for a device or dtype that is not there.
+        ``quantize``: ``int8`` or ``int4`` for the linear layers of the backbone. On CUDA decoder blocks that one GPU
+        cannot hold go to the others and to the host. Raises ``ModelError`` naming the file that is missing or
+        damaged, or when the weights do not fit this machine; ``InputError`` for a device or dtype that is not there.
         """
+        where = device_named(device)
+        check_quantisable(quantize, where)
+        precision = dtype_named(dtype, where, quantize)
         folder = model_folder(name_or_folder)
-        place = device_named(device)
-        precision = dtype_named(dtype, place)
-        check_fits(folder, place, precision)
-        model, config, specs = load_model(folder, precision)
-        codec = load_codec(folder / "vqgan").to(place) if (folder / "vqgan").is_dir() else None
+        check_fits(folder, where, precision, quantize)
+        model, config, specs = load_model(folder, precision, quantize=quantize, device=where)
+        codec = load_codec(folder / "vqgan").to(where) if (folder / "vqgan").is_dir() else None
         try:
             tokenizer = load_tokenizer(folder / "tokenizer")
         except (OSError, ValueError) as fault:
@@ -106,7 +109,9 @@ class Session:
         builder = PromptBuilder(
             tokenizer, config.layout, template_named(config.template), _image_tokens(model), config.context
         )
-        return cls(config.name, model.to(place, precision), config, specs, codec, builder)
+        place(model, where)
+        order_for_decoding(model)
+        return cls(config.name, model, config, specs, codec, builder)
 
     def ask(
         self,
@@ -123,6 +128,7 @@ class Session:
     ) -> Answer:
         """Answer one question, about an image or without one; ``history``: earlier turns about the same image."""
         request = Request(ASK, image, question, slice_index)
+        self._can(request, force=False)
         sampling = Sampling(temperature, top_k, top_p, seed)
         started = time.perf_counter()
         row = self._row(request, sampling, max_new_tokens, history)
@@ -143,6 +149,7 @@ class Session:
     ) -> Iterator[str]:
         """The answer of ``ask`` in pieces, each as soon as it is certain; joined they are its text."""
         request = Request(ASK, image, question, slice_index)
+        self._can(request, force=False)
         row = self._row(request, Sampling(temperature, top_k, top_p, seed), max_new_tokens, history)
         shown = text = ""
         for _, _, utterance in decode_steps(self.model, [row], self.stop_ids):
@@ -267,7 +274,9 @@ class Session:
         if self.codec is None:
             raise ModelError(
                 f"model '{self.name}' has no codec, so what it draws cannot be shown",
-                next_step="import it again with its VQGAN",
+                next_step=f"put the published VQGAN's last.ckpt and model.yaml into {codec_place()}"
+                if self.name in RELEASES
+                else "import it again with its VQGAN",
             )
         return self.codec
 

@@ -2,7 +2,8 @@
 
     config.json          variant, layout, grains, preprocessing, licence, provenance, SHA-256 of every file
     tokenizer/           Hugging Face tokenizer
-    backbone/            config.json, model.safetensors (decoder blocks and final norm)
+    backbone/            config.json, model.safetensors or shards of it (decoder blocks and final norm);
+                         not there when config.json names a published model at a revision instead
     vision/              config.json, model.safetensors (tower), adapters.safetensors (one per grain)
     vqgan/               the codec, saved and loaded by vq/codec.py
     fusion.safetensors   embedding table, head, task and instruction embeddings
@@ -13,20 +14,24 @@ No pickle anywhere.
 
 import hashlib
 import json
+import math
 from pathlib import Path
 
 import torch
 from accelerate import init_empty_weights
+from huggingface_hub import save_torch_state_dict
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from transformers import CLIPVisionConfig
 
-from healthgpt.backbone.load import load_backbone
+from healthgpt.backbone.hub import Published, fetched
+from healthgpt.backbone.load import load_backbone, tensors_in
+from healthgpt.backbone.quantise import quantise
 from healthgpt.errors import ModelError
 from healthgpt.model.fusion import TASK_ROWS, Fusion
 from healthgpt.model.healthgpt import HealthGPTModel
-from healthgpt.plugins.attach import make_routable
+from healthgpt.plugins.attach import make_routable, routed_layers
 from healthgpt.plugins.store import PluginSpec, load_plugin, read_spec, save_plugin
 from healthgpt.tasks import Family, Grain
 from healthgpt.tokens import TokenLayout
@@ -59,6 +64,8 @@ class ModelConfig(BaseModel):
     task_rows: dict[str, int] = TASK_ROWS
     apart: tuple[Family, ...] = ()
     """Families with embedding table and head of their own."""
+    backbone_source: Published | None = None
+    """Where the decoder blocks are published, when the folder does not hold them itself."""
     stop_ids: tuple[int, ...] = ()
     """Ids that end an answer; the tokenizer's end-of-text when empty."""
     repetition_penalty: float = 1.0
@@ -71,7 +78,8 @@ class ModelConfig(BaseModel):
         return TokenLayout(self.text_size, self.code_count)
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's contents."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         for block in iter(lambda: stream.read(1 << 20), b""):
@@ -79,6 +87,8 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+CHANGE, RECORD = "change", "record.txt"
+"""A change of plugins until it is carried out (model/folder_change.py); its record begins with the command."""
 HASHED = ("tokenizer", "backbone", "vision", "vqgan", "plugins", "fusion.safetensors")
 
 
@@ -88,7 +98,7 @@ def hash_files(folder: Path) -> dict[str, str]:
     for top in HASHED:
         path = folder / top
         files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path] * path.is_file()
-        found.update({str(p.relative_to(folder)): _sha256(p) for p in files})
+        found.update({str(p.relative_to(folder)): sha256_of(p) for p in files})
     return found
 
 
@@ -99,6 +109,9 @@ def read_config(folder: Path) -> ModelConfig:
         raise ModelError(f"no model folder {folder}", next_step="see 'healthgpt models list'")
     if not path.is_file():
         raise ModelError(f"{folder} is not a model folder", found="no config.json in it")
+    if (folder / CHANGE / path.name).is_file() and (folder / CHANGE / RECORD).is_file():
+        command = (folder / CHANGE / RECORD).read_text(encoding="utf-8").partition("\n")[0]
+        raise ModelError(f"a change of the plugins in {folder} was interrupted", next_step=f"run again: {command}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.get("format") != FORMAT:
@@ -108,19 +121,30 @@ def read_config(folder: Path) -> ModelConfig:
         raise ModelError(f"{path} is not a model description", found=str(fault).splitlines()[0]) from fault
 
 
-def verify(folder: Path, config: ModelConfig) -> None:
-    """Compare every file with its recorded hash; ``ModelError`` names the first that is missing or differs."""
+HASHED_ON_LOADING = 2**30
+"""Bytes of the largest file whose hash is compared each time; 'healthgpt models check' compares all."""
+
+
+def verify(folder: Path, config: ModelConfig, largest: float = math.inf) -> None:
+    """Compare every file up to ``largest`` bytes with its recorded hash.
+
+    ``ModelError`` names the first that differs, or that is missing whatever its size.
+    """
     for name, expected in config.hashes.items():
         path = folder / name
         if not path.resolve().is_relative_to(folder.resolve()):
             raise ModelError(f"{folder}/config.json names a file outside the folder", found=name)
         if not path.is_file():
             raise ModelError(f"the model in {folder} lacks {name}", next_step="copy the whole folder again")
-        if _sha256(path) != expected:
+        if path.stat().st_size <= largest and sha256_of(path) != expected:
             raise ModelError(
                 f"{path} is damaged", found="contents that differ from the recorded hash",
                 next_step="copy the whole folder again",
             )  # fmt: skip
+
+
+SHARD = "5GB"
+"""Largest file of a backbone."""
 
 
 def save_model(
@@ -132,10 +156,10 @@ def save_model(
 ) -> None:
     """Write all but tokenizer and codec, which their owners save into ``folder`` first; then the hashes.
 
-    ``dtype``: stored precision; each tensor's own when None.
+    ``dtype``: stored precision; each tensor's own when None. A large backbone is written in shards; one that
+    ``config.backbone_source`` names is not written at all.
     """
-    for part in ("backbone", "vision"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
+    (folder / "vision").mkdir(parents=True, exist_ok=True)
 
     def stored(module: torch.nn.Module, skip: str = "\0") -> dict[str, torch.Tensor]:
         return {
@@ -144,8 +168,10 @@ def save_model(
             if skip not in key
         }
 
-    model.language_config.save_pretrained(folder / "backbone")
-    save_file(stored(model.backbone, skip=".adapters."), folder / "backbone" / "model.safetensors")
+    if config.backbone_source is None:
+        (folder / "backbone").mkdir(parents=True, exist_ok=True)
+        model.language_config.save_pretrained(folder / "backbone")
+        save_torch_state_dict(stored(model.backbone, skip=".adapters."), folder / "backbone", max_shard_size=SHARD)
     model.vision.tower.config.save_pretrained(folder / "vision")
     save_file(stored(model.vision.tower.clip), folder / "vision" / "model.safetensors")
     save_file(stored(model.vision.adapters), folder / "vision" / "adapters.safetensors")
@@ -156,17 +182,27 @@ def save_model(
     (folder / "config.json").write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
+def backbone_folder(folder: Path, config: ModelConfig) -> Path:
+    """Where a model's decoder blocks lie: in its folder, or where what it names is or will be downloaded."""
+    return folder / "backbone" if config.backbone_source is None else fetched(config.backbone_source)
+
+
 def load_model(
-    folder: Path, dtype: torch.dtype = torch.float32
+    folder: Path,
+    dtype: torch.dtype = torch.float32,
+    *,
+    quantize: str | None = None,
+    device: torch.device | None = None,
 ) -> tuple[HealthGPTModel, ModelConfig, dict[Family, PluginSpec]]:
-    """The model of a folder in ``dtype`` on CPU, in evaluation mode, every file checked first.
+    """The model of a folder in ``dtype`` on CPU, in evaluation mode, its files checked first.
 
     Every weight is touched once: modules are made empty, and tensors stored in ``dtype`` are mapped, not copied.
+    ``quantize``: the backbone's linear layers in ``int8`` or ``int4``, the way of the ``device`` it will be moved to.
     """
     config = read_config(folder)
-    verify(folder, config)
+    verify(folder, config, HASHED_ON_LOADING)
     try:
-        backbone = load_backbone(folder / "backbone", dtype)
+        backbone = load_backbone(backbone_folder(folder, config), None if quantize else dtype)
         make_routable(backbone)
         vision_config = CLIPVisionConfig.from_pretrained(folder / "vision", attn_implementation="sdpa")
         with init_empty_weights(include_buffers=False):
@@ -177,10 +213,19 @@ def load_model(
         _fill(vision.adapters, folder / "vision" / "adapters.safetensors", dtype)
         _fill(fusion, folder / "fusion.safetensors", dtype)
         specs = {
-            family: load_plugin(folder / "plugins" / name, name, backbone) for family, name in config.plugins.items()
+            family: load_plugin(folder / "plugins" / name, name, backbone, dtype)
+            for family, name in config.plugins.items()
         }
     except (OSError, SafetensorError, RuntimeError) as fault:
         raise ModelError(f"the model in {folder} cannot be loaded", found=str(fault).splitlines()[0]) from fault
+    if quantize:
+        layers = [layer for _, layer in routed_layers(backbone)]
+        quantise(layers, quantize, dtype, device or torch.device("cpu"))
+        bases = {id(layer.base) for layer in layers}
+        for module in backbone.modules():  # what is left in its stored precision: norms
+            if id(module) not in bases:
+                for parameter in module.parameters(recurse=False):
+                    parameter.data = parameter.data.to(dtype)
     return HealthGPTModel(backbone, vision, fusion, config.plugins).eval(), config, specs
 
 
@@ -190,4 +235,4 @@ def plugin_specs_of(folder: Path) -> dict[Family, PluginSpec]:
 
 
 def _fill(module: torch.nn.Module, path: Path, dtype: torch.dtype) -> None:
-    module.load_state_dict({key: tensor.to(dtype) for key, tensor in load_file(path).items()}, assign=True)
+    module.load_state_dict(dict(tensors_in(path, dtype)), assign=True)

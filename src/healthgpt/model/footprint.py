@@ -1,4 +1,8 @@
-"""How large a model is before it is loaded: parameters and memory, told by a variant's row or a folder's files."""
+"""How large a model is before it is loaded: parameters and memory, told by a variant's row or a folder's files.
+
+A *form* is how weights are held: ``float32`` or ``bfloat16``, or ``int8`` or ``int4``, which quantise the linear layers
+of the backbone and leave the rest in bfloat16.
+"""
 
 from dataclasses import dataclass
 from math import prod
@@ -8,14 +12,28 @@ import psutil
 import torch
 from safetensors import safe_open
 
+from healthgpt.backbone.load import decoder_name, weight_files
+from healthgpt.backbone.quantise import BYTES
 from healthgpt.errors import ModelError
+from healthgpt.model.checkpoint import backbone_folder, read_config
 from healthgpt.variants import PluginSize, Variant
 
 PUBLISHED_CODEC = 68_995_971
 """Parameters of the released f8 VQGAN with 8192 codes."""
 PROMPT_TOKENS = 64
 """Words of an ordinary prompt, template included."""
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+FORMS: dict[str, tuple[torch.dtype, str | None]] = {
+    "float32": (torch.float32, None),
+    "bfloat16": (torch.bfloat16, None),
+    "int8": (torch.bfloat16, "int8"),
+    "int4": (torch.bfloat16, "int4"),
+}
+"""Largest first: precision, and how the backbone's linear layers are quantised."""
+OPTIONS = {
+    "float32": "--dtype float32", "bfloat16": "--dtype bfloat16", "int8": "--dtype bfloat16 --quantize int8",
+    "int4": "--dtype bfloat16 --quantize int4",
+}  # fmt: skip
+"""What a caller types for each."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +41,8 @@ class Parameters:
     """How many numbers each part of a variant holds, both families' plugins and adapters included."""
 
     backbone: int
+    """Of these ``linear`` are weights of linear layers, what quantisation makes smaller."""
+    linear: int
     tables: int
     comprehension: int
     generation: int
@@ -31,7 +51,7 @@ class Parameters:
 
     @property
     def total(self) -> int:
-        return sum(vars(self).values())
+        return sum(vars(self).values()) - self.linear
 
 
 @dataclass(frozen=True)
@@ -88,9 +108,10 @@ def parameters_of(variant: Variant) -> Parameters:
     """Every part's parameters; tables for words, codes and markers."""
     hidden = variant.hidden_size
     biases = (variant.heads + 2 * variant.kv_heads) * (hidden // variant.heads) if variant.projection_biases else 0
-    block = sum(inner * outer for inner, outer in linear_layers(variant)) + biases + 2 * hidden
+    linear = sum(inner * outer for inner, outer in linear_layers(variant))
     return Parameters(
-        backbone=variant.layers * block + hidden,
+        backbone=variant.layers * (linear + biases + 2 * hidden) + hidden,
+        linear=variant.layers * linear,
         tables=2 * hidden * (variant.text_size + variant.code_count + 3),
         comprehension=plugin_parameters(variant, variant.comprehension),
         generation=plugin_parameters(variant, variant.generation),
@@ -99,52 +120,75 @@ def parameters_of(variant: Variant) -> Parameters:
     )
 
 
-def footprint(variant: Variant, precision: str) -> Footprint:
-    """Bytes to hold a published variant with its codec and to draw one image in ``float32`` or ``bfloat16``.
+def footprint(variant: Variant, form: str) -> Footprint:
+    """Bytes to hold a published variant with its codec in a form of ``FORMS`` and to draw one image.
 
     ``cache``: keys and values of visual tokens, prompt and codes. ``work``: the widest block's temporaries while
     the prompt is read, about five hidden states and three MLP states a position, and one row of scores.
     """
-    each = PRECISIONS[precision].itemsize
+    dtype, quantize = FORMS[form]
+    each = dtype.itemsize
+    parameters = parameters_of(variant)
     positions = variant.image_tokens + PROMPT_TOKENS + variant.grid**2
     cached = 2 * variant.layers * variant.kv_heads * (variant.hidden_size // variant.heads)
     widest = 5 * variant.hidden_size + 3 * variant.mlp_size
     scores = 4 * (variant.text_size + variant.code_count + 3)
     return Footprint(
-        weights=each * parameters_of(variant).total + 4 * PUBLISHED_CODEC,
+        weights=held(parameters.linear, parameters.total - parameters.linear, dtype, quantize) + 4 * PUBLISHED_CODEC,
         cache=each * cached * positions,
         work=each * widest * (variant.image_tokens + PROMPT_TOKENS) + scores,
     )
 
 
+def held(linear: int, others: int, dtype: torch.dtype, quantize: str | None) -> int:
+    """Bytes of the weights of the backbone's linear layers and of all other numbers."""
+    return int(linear * (BYTES[quantize] if quantize else dtype.itemsize)) + others * dtype.itemsize
+
+
 def free_memory(device: torch.device) -> int:
-    """Bytes that can still be had on a device."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
+    """Bytes that can still be had: on CUDA of all GPUs together and, for what is offloaded, of the host too."""
+    host = int(psutil.virtual_memory().available)
+    if device.type != "cuda":
+        return host
+    return host + sum(int(torch.cuda.mem_get_info(number)[0]) for number in range(torch.cuda.device_count()))
 
 
-def stored_numbers(folder: Path) -> int:
-    """How many numbers the weights of a model folder hold, told by the headers of its files."""
-    count = 0
-    for path in sorted(folder.rglob("*.safetensors")):
+def stored_numbers(folder: Path) -> tuple[int, int]:
+    """How many numbers a model folder's weights hold, told by the headers of its files.
+
+    Those of the backbone's linear layers, and all others. Table and head in the files of a published backbone do not
+    count: they are not loaded.
+    """
+    backbone = backbone_folder(folder, read_config(folder))
+    linear = others = 0
+    for path in weight_files(backbone):
         with safe_open(path, framework="pt") as tensors:
-            count += sum(prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
-    return count
+            for name in tensors.keys():  # noqa: SIM118  # not a dictionary
+                shape = tensors.get_slice(name).get_shape()
+                if decoder_name(name) is None:
+                    continue
+                if len(shape) == 2:
+                    linear += prod(shape)
+                else:
+                    others += prod(shape)
+    for path in sorted(folder.rglob("*.safetensors")):
+        if path.parent != backbone:
+            with safe_open(path, framework="pt") as tensors:
+                others += sum(prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+    return linear, others
 
 
-def check_fits(folder: Path, device: torch.device, dtype: torch.dtype) -> None:
-    """``ModelError`` before loading what cannot be held: what it needs, what is free, the next smaller choice."""
+def check_fits(folder: Path, device: torch.device, dtype: torch.dtype, quantize: str | None = None) -> None:
+    """``ModelError`` before loading what cannot be held: what every form needs, what is free, the next that fits."""
     numbers, free = stored_numbers(folder), free_memory(device)
-    if numbers * dtype.itemsize <= free:
+    need = held(*numbers, dtype, quantize)
+    if need <= free:
         return
-    smaller = numbers * torch.bfloat16.itemsize
-    fits = dtype.itemsize > torch.bfloat16.itemsize and smaller <= free
+    forms = {name: held(*numbers, *form) for name, form in FORMS.items()}
+    fits = next((name for name, size in forms.items() if size < need and size <= free), None)
     raise ModelError(
         f"the model in {folder} does not fit this machine",
-        found=f"{numbers * dtype.itemsize / 1e9:.1f} GB of weights in {str(dtype).removeprefix('torch.')}, "
-        f"{free / 1e9:.1f} GB free on {device.type}",
-        next_step=f"--dtype bfloat16 needs {smaller / 1e9:.1f} GB"
-        if fits
-        else "see 'healthgpt doctor' for what would fit",
+        found=f"{need / 1e9:.1f} GB of weights, {free / 1e9:.1f} GB free for {device.type}",
+        allowed=", ".join(f"{name} {size / 1e9:.1f} GB" for name, size in forms.items()),
+        next_step=OPTIONS[fits] if fits else "a smaller model, see 'healthgpt doctor', or a larger machine",
     )

@@ -123,10 +123,21 @@ class Fusion(Tables):
         if instruction_BT is not None:
             embedded = embedded + instruction_BT.unsqueeze(-1) * self.instruction_embedding
         cells = self.cells_of(ids_BT, tasks) if cells_BT is None else cells_BT
+        return embedded + self._of_cells(cells)
+
+    def _of_cells(self, cells_BT: torch.Tensor) -> torch.Tensor:
+        """Row plus column embedding of each cell (B, T, hidden), zeros outside the grid.
+
+        Both are looked up by themselves: adding up the whole grid first costs more than a decoder block a step.
+        """
         grid = self.grid_rows.shape[0]
-        places = (self.grid_rows.unsqueeze(1) + self.grid_columns.unsqueeze(0)).flatten(0, 1)
-        nowhere = places.new_zeros(1, places.shape[1])
-        return embedded + F.embedding(cells.clamp(-1, grid**2) + 1, torch.cat([nowhere, places, nowhere]))
+        inside = (cells_BT >= 0) & (cells_BT < grid**2)
+        nowhere = self.grid_rows.new_zeros(1, self.grid_rows.shape[1])
+        rows = torch.where(inside, cells_BT // max(grid, 1), grid)
+        columns = torch.where(inside, cells_BT % max(grid, 1), grid)
+        return F.embedding(rows, torch.cat([self.grid_rows, nowhere])) + F.embedding(
+            columns, torch.cat([self.grid_columns, nowhere])
+        )
 
     def cells_of(self, ids_BT: torch.Tensor, tasks: Sequence[str]) -> torch.Tensor:
         """The grid cell each position of a drawing row is about, raster order; -1 elsewhere.

@@ -45,19 +45,21 @@ class HealthGPTModel(nn.Module):
 
     def route(self, tasks: Sequence[str]) -> Route:
         """The plugin of each row, by its task's family; ``ModelError`` for a family without a plugin."""
-        names = []
-        for task in tasks:
-            family = TASKS[task].family
-            if family not in self.plugins:
-                raise ModelError(
-                    f"this model has no {family} plugin, so it cannot do '{task}'",
-                    allowed=", ".join(self.plugins) or "nothing: no plugin is attached",
-                )
-            names.append(self.plugins[family])
-        return Route.of_rows(names, self.device)
+        return Route.of_rows([self._plugin_of(task) for task in tasks], self.device)
+
+    def _plugin_of(self, task: str) -> str:
+        family = TASKS[task].family
+        if family not in self.plugins:
+            raise ModelError(
+                f"this model has no {family} plugin, so it cannot do '{task}'",
+                allowed=", ".join(self.plugins) or "nothing: no plugin is attached",
+            )
+        return self.plugins[family]
 
     def embed(self, batch: Batch) -> torch.Tensor:
-        """(B, T, hidden): words, codes and visual tokens in their places."""
+        """(B, T, hidden): words, codes and visual tokens in their places; ``ModelError`` as in ``route``."""
+        for task in batch.tasks:
+            self._plugin_of(task)  # said by name before a grain of the family is found missing
         embedded = self.fusion.embed(batch.input_ids_BT, batch.tasks, batch.instruction_BT)
         if batch.pixels_N3SS is None:
             return embedded

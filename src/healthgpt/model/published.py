@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
-from transformers import AutoModelForCausalLM, CLIPImageProcessor, CLIPVisionModel, PreTrainedModel
+from transformers import AutoModelForCausalLM, CLIPImageProcessorPil, CLIPVisionModel, PreTrainedModel
 
 from healthgpt.errors import ModelError
 from healthgpt.model.fusion import Fusion, Tables
@@ -39,6 +39,8 @@ GRAINS: dict[Family, tuple[Grain, int]] = {"comprehension": ("abstract", -2), "g
 PEFT_TYPE = "HLORA"
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 """A plugin in a folder as peft lays adapters out: what ``model/export.py`` writes."""
+PROBE, AGREEMENT = 4, 0.02
+"""Tokens a base model is tried on, and how far its scores may lie from ours, as a part of the largest: rounding."""
 MARKERS = 3
 """Start, end and row separator beside the codes."""
 
@@ -117,7 +119,11 @@ def read_fusion_file(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def read_base(folder: str) -> tuple[PreTrainedModel, torch.Tensor, torch.Tensor]:
-    """Decoder without its table, embedding table and head of a base model; ``ModelError`` when tensors are missing."""
+    """Decoder without its table, embedding table and head of a base model.
+
+    ``ModelError`` when tensors are missing, or when the model does something to embeddings or scores that table,
+    decoder and head alone do not do (Gemma's soft cap): its answers would be wrong.
+    """
     loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", output_loading_info=True)
     model, report = loaded
     if report["missing_keys"]:
@@ -125,9 +131,21 @@ def read_base(folder: str) -> tuple[PreTrainedModel, torch.Tensor, torch.Tensor]
         raise ModelError(
             f"the base model {folder} is incomplete", found=f"{len(missing)} missing (first: {missing[0]})"
         )
-    embedding, head = model.get_input_embeddings().weight.detach(), model.get_output_embeddings().weight.detach()
-    decoder = model.base_model
-    decoder.set_input_embeddings(nn.Identity())
+    table, head = model.get_input_embeddings(), model.get_output_embeddings().weight.detach()
+    embedding = table.weight.detach()
+    if (scale := getattr(table, "embed_scale", None)) is not None:  # Gemma looks up scaled rows
+        embedding = embedding * scale.to(embedding.dtype)
+    probe = torch.arange(PROBE).unsqueeze(0)
+    with torch.inference_mode():
+        expected = model(probe).logits.float()
+        decoder = model.base_model
+        decoder.set_input_embeddings(nn.Identity())
+        found = (decoder(inputs_embeds=embedding[probe]).last_hidden_state @ head.T).float()
+    if (found - expected).abs().max() > AGREEMENT * expected.abs().max():
+        raise ModelError(
+            f"the base model {folder} does more than table, decoder and head", found=type(model).__name__,
+            allowed="a decoder whose scores are its last states times the head",
+        )  # fmt: skip
     return decoder, embedding, head
 
 
@@ -147,7 +165,7 @@ def matching_variant(hidden_size: int, layers: int) -> Variant | None:
 
 def preprocessing_of(vision: str) -> Preprocessing:
     """What the released code does to an image before the tower: padded with the mean colour, then CLIP's own."""
-    clip = CLIPImageProcessor.from_pretrained(vision)
+    clip = CLIPImageProcessorPil.from_pretrained(vision)
     red, green, blue = clip.image_mean
     std_red, std_green, std_blue = clip.image_std
     return Preprocessing(

@@ -42,6 +42,7 @@ class RoutedLinear(nn.Module):
             if rows is None:
                 output = adapter(x, output)
             else:
+                rows = rows.to(x.device)  # blocks may lie on several devices
                 output = output.index_copy(0, rows, adapter(x[rows], output[rows]).to(output.dtype))
         return output
 

@@ -65,12 +65,11 @@ def read_spec(folder: Path) -> PluginSpec:
         raise ModelError(f"{path} is not a plugin description", found=str(fault).splitlines()[0]) from fault
 
 
-def load_plugin(folder: Path, name: str, language_model: nn.Module, dropout: float = 0.0) -> PluginSpec:
-    """Attach the plugin saved in ``folder`` under ``name``, in the model's precision; returns its description."""
+def load_plugin(folder: Path, name: str, language_model: nn.Module, dtype: torch.dtype) -> PluginSpec:
+    """Attach the plugin saved in ``folder`` under ``name``, in precision ``dtype``; returns its description."""
     spec = read_spec(folder)
     with init_empty_weights(include_buffers=False):
-        attach(language_model, name, adapter_maker(spec, dropout))
-    dtype = next(language_model.parameters()).dtype
+        attach(language_model, name, adapter_maker(spec))
     state = {key: tensor.to(dtype) for key, tensor in load_file(folder / "plugin.safetensors").items()}
     load_plugin_state(language_model, name, state)
     return spec

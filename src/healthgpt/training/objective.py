@@ -8,9 +8,7 @@ from healthgpt.model.healthgpt import HealthGPTModel
 from healthgpt.tokens import IGNORED
 
 
-def response_loss(
-    model: HealthGPTModel, batch: Batch, *, responses_alike: bool = False
-) -> tuple[torch.Tensor, int]:
+def response_loss(model: HealthGPTModel, batch: Batch, *, responses_alike: bool = False) -> tuple[torch.Tensor, int]:
     """Mean loss over the batch's response tokens, and how many there are.
 
     Only positions that predict a response token reach the head: the rest of the prompt is never scored.
