@@ -26,8 +26,7 @@ def tiny_recipe(**changes) -> Recipe:
         "codec_colour": STEPS | {"colour": 1.0, "colour_share": 0.3, "unquantised": 1},
         **dict.fromkeys(
             ("language", "teacher", "tower_deep", "stage1_comprehension", "stage1_generation", "stage2",
-             "stage3_comprehension",
-             "stage3_generation"), STEPS,
+             "stage3_comprehension", "stage3_generation", "stage3_words"), STEPS,
         ),
     }  # fmt: skip
     return Recipe.model_validate(plan | changes)

@@ -24,6 +24,7 @@ STAGES = {
     "stage2": (stage2_fuse.AFTER, stage2_fuse.TRAINED),
     "stage3-comprehension": (stage3_instruct.AFTER, stage3_instruct.COMPREHENSION),
     "stage3-generation": (stage3_instruct.AFTER, stage3_instruct.GENERATION),
+    "stage3-words": ((*stage3_instruct.AFTER, "stage3-generation"), stage3_instruct.GENERATION),
 }
 
 

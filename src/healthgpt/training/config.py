@@ -109,6 +109,7 @@ class Recipe(Strict):
     stage2: Steps
     stage3_comprehension: Steps
     stage3_generation: Steps
+    stage3_words: Steps
     turns: PositiveInt = 8
     """Questions about one image learned in one conversation."""
     checkpoint_seconds: PositiveFloat = 60

@@ -50,7 +50,8 @@ PARTS: dict[str, Part] = {
     "stage2": Part(("stage1-comprehension", "stage1-generation"), stage2_fuse.fusion_part),
     "stage3-generation": Part(("stage2",), stage3_instruct.generation_part),
     "stage3-comprehension": Part(("stage2",), stage3_instruct.comprehension_part),
-    "package": Part(("stage3-comprehension", "stage3-generation"), package_part),
+    "stage3-words": Part(("stage3-generation",), stage3_instruct.words_part),
+    "package": Part(("stage3-comprehension", "stage3-words"), package_part),
 }
 """In the order they are started when several are ready."""
 

@@ -14,7 +14,9 @@ from healthgpt.training.workspace import Workspace
 from healthgpt.variants import variant_named
 from healthgpt.vq.store import CodecShape, save_codec
 
-STAGES = ("stage1-comprehension", "stage1-generation", "stage2", "stage3-comprehension", "stage3-generation")
+STAGES = (
+    "stage1-comprehension", "stage1-generation", "stage2", "stage3-comprehension", "stage3-generation", "stage3-words",
+)  # fmt: skip
 STORED = torch.float16
 
 

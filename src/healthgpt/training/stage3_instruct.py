@@ -2,11 +2,14 @@
 
 comprehension: H-LoRA and abstract adapter, on questions and reports.
 generation: H-LoRA and concrete adapter, on conversion, super-resolution, report -> X-ray and reconstruction.
+words: the same again, mostly on report -> X-ray. Which finding a report names is a small part of a picture's loss
+and takes longest to learn.
 """
 
 import numpy as np
 import torch
 
+from healthgpt.training.config import Steps
 from healthgpt.training.stage_data import Pool
 from healthgpt.training.stage_run import optimise, prepare
 from healthgpt.training.workspace import Workspace
@@ -31,22 +34,29 @@ def comprehension_part(workspace: Workspace) -> None:
 
 
 def generation_part(workspace: Workspace) -> None:
-    """Batches hold tasks with an image or tasks without one, in turn: rows of one length waste no padding.
+    """Drawing with an image and from words in turn."""
+    _draw(workspace, "stage3-generation", AFTER, workspace.recipe.stage3_generation, seed=32, with_image_every=2)
 
-    Half of the steps draw from words alone: which finding a report names is a small part of a picture's loss, and
-    what takes longest to learn.
-    """
-    recipe = workspace.recipe
-    run = prepare(workspace, AFTER, codes=True)
-    share = recipe.data.real_share
+
+def words_part(workspace: Workspace) -> None:
+    """Drawing from words, now and then with an image lest that be forgotten."""
+    after = (*AFTER, "stage3-generation")
+    _draw(workspace, "stage3-words", after, workspace.recipe.stage3_words, seed=33, with_image_every=6)
+
+
+def _draw(
+    workspace: Workspace, name: str, after: tuple[str, ...], plan: Steps, *, seed: int, with_image_every: int
+) -> None:
+    """Batches hold tasks with an image or tasks without one: rows of one length waste no padding."""
+    run = prepare(workspace, after, codes=True)
+    share = workspace.recipe.data.real_share
     with_image = Pool([d for d in run.examples.drawings if d.image is not None], share)
     from_words = Pool([d for d in run.examples.drawings if d.image is None], share)
 
     def compute(step: int) -> tuple[torch.Tensor, dict[str, float]]:
-        rng = np.random.default_rng([recipe.seed, 32, step])
-        seen = step % 2 == 0
-        drawn = (with_image if seen else from_words).draw(recipe.stage3_generation.batch, rng)
-        loss = run.loss(run.drawings(drawn))
+        rng = np.random.default_rng([workspace.recipe.seed, seed, step])
+        seen = step % with_image_every == 0
+        loss = run.loss(run.drawings((with_image if seen else from_words).draw(plan.batch, rng)))
         return loss, {"with image" if seen else "from words": float(loss.detach())}
 
-    optimise(run, "stage3-generation", recipe.stage3_generation, GENERATION, compute)
+    optimise(run, name, plan, GENERATION, compute)
