@@ -79,6 +79,8 @@ def test_what_a_base_may_be(tmp_path):
     assert source_of(str(tmp_path)) is None
     assert source_of("microsoft/phi-4") == PINNED["microsoft/phi-4"]
     assert source_of("owner/model") == Published("owner/model")
+    with pytest.raises(ValueError, match="not the name of a repository"):
+        Published("..")
     for wrong in ("nothing", "./a/b", "../x/y", "/a/b"):
         with pytest.raises(ModelError, match="allowed: a folder, or a hub id"):
             source_of(wrong)

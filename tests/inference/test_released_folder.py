@@ -68,6 +68,10 @@ def test_a_published_name_answers_as_the_release_does_and_draws_once_the_codec_i
     with pytest.raises(ModelError, match=rf"no codec.*put the published VQGAN's .* into {place}"):
         session.generate("reconstruct", GOLDEN / "images" / drawn["image"])
     place.mkdir(parents=True)
+    (place / "last.ckpt").write_bytes(b"not a checkpoint")
+    with pytest.raises(ModelError, match=r"last\.ckpt"):
+        Session.from_pretrained("m3", device="cpu")
+    assert (folder / "config.json").is_file(), "what worked before is kept"
     for name in ("last.ckpt", "model.yaml"):
         shutil.copy(GOLDEN / "vqgan" / name, place)
     drawing = Session.from_pretrained("m3", device="cpu").generate("reconstruct", GOLDEN / "images" / drawn["image"])

@@ -87,10 +87,10 @@ def test_what_does_not_fit_is_refused_before_it_is_loaded(tmp_path, monkeypatch)
         (held(linear, others, torch.bfloat16, "int8"), "next: --dtype bfloat16 --quantize int8"),
         (1000, "next: a smaller model"),
     ):
-        monkeypatch.setattr("healthgpt.model.footprint.free_memory", lambda device, free=free: free)
+        monkeypatch.setattr("healthgpt.model.footprint.free_memory", lambda device, quantize=None, free=free: free)
         with pytest.raises(ModelError, match=rf"does not fit this machine.*allowed: float32.*int4.*{found}"):
             check_fits(tmp_path, cpu, torch.float32)
-    monkeypatch.setattr("healthgpt.model.footprint.free_memory", lambda device: whole // 2)
+    monkeypatch.setattr("healthgpt.model.footprint.free_memory", lambda device, quantize=None: whole // 2)
     check_fits(tmp_path, cpu, torch.bfloat16)
 
 

@@ -5,6 +5,7 @@ what to download elsewhere, how large it is, and the folder of this machine to p
 """
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ NEWEST = "main"
 MODEL_FILES = ("*.json", "*.model", "*.txt", "*.safetensors")
 """What a language model's repository is downloaded for: description, tokenizer, weights."""
 ENDPOINT = constants.ENDPOINT
+REPOSITORY = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*")
 PATIENCE = 10.0
 """Seconds to wait for the hub's first answer."""
 
@@ -32,6 +34,10 @@ class Published:
     revision: str = NEWEST
     files: tuple[str, ...] = MODEL_FILES
     gigabytes: float | None = None
+
+    def __post_init__(self) -> None:
+        if not REPOSITORY.fullmatch(self.repo):  # a model's description may name one, and folders are named after it
+            raise ValueError(f"'{self.repo}' is not the name of a repository")
 
 
 PINNED = {
@@ -145,6 +151,6 @@ def source_of(base: str) -> Published | None:
     """
     if Path(base).is_dir():
         return None
-    if base.count("/") != 1 or base.startswith((".", "/", "~")):
+    if not REPOSITORY.fullmatch(base):
         raise ModelError(f"no folder {base}", allowed="a folder, or a hub id such as microsoft/Phi-3-mini-4k-instruct")
     return PINNED.get(base) or Published(base)

@@ -33,22 +33,22 @@ def _print_sizes() -> None:
     from healthgpt.variants import VARIANTS
 
     device = device_named("auto")
-    free = free_memory(device)
+    free = {form: free_memory(device, quantize) for form, (_, quantize) in FORMS.items()}
     rows, advice = [], []
     for name in ("m3", "l14", "xl32"):
         needs = {form: footprint(VARIANTS[name], form) for form in FORMS}
         for form, need in needs.items():
-            verdict = "fits" if need.total <= free else "too large"
+            verdict = "fits" if need.total <= free[form] else "too large"
             parts = (need.weights, need.cache, need.work, need.total)
             rows.append([name, form, *(f"{part / 1e9:.2f}" for part in parts), verdict])
-        fitting = next((form for form, need in needs.items() if need.total <= free), None)
-        smallest = min(need.total for need in needs.values())
+        fitting = next((form for form, need in needs.items() if need.total <= free[form]), None)
+        lacking = min(need.total - free[form] for form, need in needs.items())
         advice.append(
             f"{name}: --model {name} {OPTIONS[fitting]}"
             if fitting
-            else f"{name}: too large in every form; {(smallest - free) / 1e9:.1f} GB more would do"
+            else f"{name}: too large in every form; {lacking / 1e9:.1f} GB more would do"
         )
-    free_here = f"{free / 1e9:.1f} GB free for {device.type}"
+    free_here = f"{free['bfloat16'] / 1e9:.1f} GB free for {device.type}"
     print_table(
         "memory for one image or answer (GB)", ["model", "form", "weights", "cache", "work", "in all", free_here], rows
     )

@@ -9,9 +9,6 @@ from healthgpt.cli.console import note, working
 from healthgpt.errors import ModelError
 from healthgpt.whole_folder import check_vacant, whole_folder
 
-CODES = 8192
-"""Codes of the published VQGAN."""
-
 File = Path | None
 
 
@@ -34,8 +31,9 @@ def import_released(
         float | None, typer.Option("--generation-alpha", help="Over the merged rank; the variant's if unset.")
     ] = None,
     codes: Annotated[
-        int, typer.Option("--codes", min=1, help="Codes added to the vocabulary, where no fusion file tells.")
-    ] = CODES,
+        int | None,
+        typer.Option("--codes", min=1, help="Codes added to the vocabulary, where no fusion file tells; or 8192."),
+    ] = None,
 ) -> None:
     """Import the authors' released weights; any plugin may be left out."""
     given: dict[Any, Path] = {"comprehension": comprehension, "generation": generation}  # type: ignore[dict-item]
@@ -48,14 +46,14 @@ def import_released(
     check_vacant(output)
 
     from healthgpt.backbone.hub import source_of
-    from healthgpt.inference.released import ReleasedFiles, Untold, base_of, import_files
+    from healthgpt.inference.released import CODES, ReleasedFiles, Untold, base_of, import_files
 
     sources = source_of(base), source_of(vision)
     base_folder, base_source = base_of(base, sources[0])
     files = ReleasedFiles(base_folder, base_of(vision, sources[1])[0], given, fusion, vqgan, vqgan_config, base_source)
     alphas: dict[Any, float | None] = {"comprehension": comprehension_alpha, "generation": generation_alpha}
     with whole_folder(output) as partial, working("importing"):
-        left_out = import_files(partial, output.name, files, Untold(template, alphas, codes))
+        left_out = import_files(partial, output.name, files, Untold(template, alphas, codes or CODES))
     for name in left_out:
         note(f"not used: {name}")
     note(f'next: healthgpt ask IMAGE "What does this image show?" --model {output}')

@@ -6,12 +6,13 @@ from typing import Annotated
 import typer
 
 from healthgpt.cli.console import note, print_table, working
+from healthgpt.tasks import Family
 
 app = typer.Typer(help="List, add, remove or ship the plugins of a model.", invoke_without_command=True)
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model's name or its folder.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The plugin's name in 'healthgpt plugins list'.")]
-FAMILIES = ("comprehension", "generation")
+FAMILIES: tuple[Family, ...] = ("comprehension", "generation")
 
 
 @app.callback()
@@ -29,8 +30,8 @@ def list_plugins(model: Model) -> None:
     folder = model_folder(model)
     present = present_plugins(folder)
 
-    def told(family: str) -> list[str]:
-        plugin = present.get(family)  # type: ignore[call-overload]
+    def told(family: Family) -> list[str]:
+        plugin = present.get(family)
         if plugin is None:
             return ["none"] + [""] * 7
         spec = plugin.spec

@@ -94,15 +94,16 @@ def released_folder(name: str) -> Path:
     ``ModelError`` names every part that cannot be had.
     """
     release, folder, codec = RELEASES[name], model_home() / name, codec_place() / CODEC
-    if (folder / "config.json").is_file():
-        if (folder / "vqgan").is_dir() or not codec.is_file() or release.generation is None:
-            return folder
-        shutil.rmtree(folder)  # the VQGAN was put in its place after the import
+    codec_came_later = codec.is_file() and release.generation is not None and not (folder / "vqgan").is_dir()
+    if (folder / "config.json").is_file() and not codec_came_later:
+        return folder
     base, vision, plugins = fetched_all([release.base, VISION, release.plugins])
     files: dict[Family, Path] = {"comprehension": plugins / release.comprehension}
     if release.generation is not None:
         files["generation"] = plugins / release.generation
-    with whole_folder(folder) as partial:
+    fresh = folder.with_name(f"{name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    with whole_folder(fresh) as partial:
         import_files(
             partial, name,
             ReleasedFiles(
@@ -112,6 +113,8 @@ def released_folder(name: str) -> Path:
             ),
             Untold(),
         )  # fmt: skip
+    shutil.rmtree(folder, ignore_errors=True)  # only now that the new one is whole
+    fresh.rename(folder)
     return folder
 
 

@@ -109,7 +109,7 @@ class Session:
         builder = PromptBuilder(
             tokenizer, config.layout, template_named(config.template), _image_tokens(model), config.context
         )
-        place(model, where)
+        place(model, where, quantize)
         order_for_decoding(model)
         return cls(config.name, model, config, specs, codec, builder)
 

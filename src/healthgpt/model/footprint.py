@@ -145,11 +145,16 @@ def held(linear: int, others: int, dtype: torch.dtype, quantize: str | None) -> 
     return int(linear * (BYTES[quantize] if quantize else dtype.itemsize)) + others * dtype.itemsize
 
 
-def free_memory(device: torch.device) -> int:
-    """Bytes that can still be had: on CUDA of all GPUs together and, for what is offloaded, of the host too."""
+def free_memory(device: torch.device, quantize: str | None = None) -> int:
+    """Bytes that can still be had for a form.
+
+    On CUDA of all GPUs together and, for what is offloaded, of the host too; of one GPU for a quantised model.
+    """
     host = int(psutil.virtual_memory().available)
     if device.type != "cuda":
         return host
+    if quantize:
+        return int(torch.cuda.mem_get_info(device)[0])
     return host + sum(int(torch.cuda.mem_get_info(number)[0]) for number in range(torch.cuda.device_count()))
 
 
@@ -180,12 +185,14 @@ def stored_numbers(folder: Path) -> tuple[int, int]:
 
 def check_fits(folder: Path, device: torch.device, dtype: torch.dtype, quantize: str | None = None) -> None:
     """``ModelError`` before loading what cannot be held: what every form needs, what is free, the next that fits."""
-    numbers, free = stored_numbers(folder), free_memory(device)
+    numbers, free = stored_numbers(folder), free_memory(device, quantize)
     need = held(*numbers, dtype, quantize)
     if need <= free:
         return
     forms = {name: held(*numbers, *form) for name, form in FORMS.items()}
-    fits = next((name for name, size in forms.items() if size < need and size <= free), None)
+    fits = next(
+        (name for name, size in forms.items() if size < need and size <= free_memory(device, FORMS[name][1])), None
+    )
     raise ModelError(
         f"the model in {folder} does not fit this machine",
         found=f"{need / 1e9:.1f} GB of weights, {free / 1e9:.1f} GB free for {device.type}",

@@ -22,9 +22,12 @@ def bytes_of(module: torch.nn.Module) -> int:
     return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))
 
 
-def place(model: HealthGPTModel, device: torch.device) -> HealthGPTModel:
-    """The model on ``device``; on CUDA over all GPUs and the host where one GPU cannot hold it."""
-    if device.type != "cuda":
+def place(model: HealthGPTModel, device: torch.device, quantize: str | None = None) -> HealthGPTModel:
+    """The model on ``device``; on CUDA over all GPUs and the host where one GPU cannot hold it.
+
+    A quantised model stays whole: it becomes small only as it is moved, and is not computed with from the host.
+    """
+    if device.type != "cuda" or quantize:
         return model.to(device)
     room = _free()
     first = next(iter(room))
