@@ -26,7 +26,7 @@ def tiny_variant(**changes) -> Variant:
     """nano in miniature: 16 px images, 4 visual tokens, 2 x 2 codes."""
     small = replace(
         VARIANTS["nano"], hidden_size=32, layers=2, mlp_size=48, heads=2, kv_heads=1, text_size=300, code_count=16,
-        image_size=16, patch_size=8, vision_width=64, vision_layers=3, codec_image_size=16, grid=2, context=128,
+        image_size=16, patch_size=8, vision_width=64, vision_layers=3, codec_image_size=16, grid=2, context=256,
         comprehension=PluginSize(rank=4, experts=2, alpha=8), generation=PluginSize(rank=8, experts=4, alpha=16),
     )  # fmt: skip
     return replace(small, **changes)

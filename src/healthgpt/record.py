@@ -51,6 +51,14 @@ class Record(BaseModel):
     split: Split
     provenance: Provenance
 
+    @property
+    def words(self) -> str:
+        """The instruction without the task's phrasing: the report to draw, for a task that draws from one."""
+        for phrasing in TASKS[self.task].instructions:
+            if self.instruction.startswith(phrasing):
+                return self.instruction[len(phrasing) :].strip()
+        return self.instruction
+
     @model_validator(mode="after")
     def _fits_its_task(self) -> "Record":
         if self.task not in TASKS:

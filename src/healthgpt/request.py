@@ -90,3 +90,15 @@ def drawing_task(name: str) -> str:
         allowed=", ".join(GENERATION_TASKS),
         next_step=closest(name, list(GENERATION_TASKS)),
     )
+
+
+def check_guidance(task: str, guidance: float | None) -> None:
+    """``TaskError`` when guidance is asked for where no words guide."""
+    if guidance is not None and not TASKS[task].takes_text:
+        with_words = [name for name in GENERATION_TASKS if TASKS[name].takes_text]
+        raise TaskError(
+            f"task '{task}' draws from no words that could guide it",
+            found=f"guidance {guidance:g}",
+            allowed=", ".join(with_words),
+            next_step="leave the guidance out",
+        )

@@ -167,6 +167,8 @@ def test_model_folder_with_a_missing_file(tmp_path: Path, fake_session, capsys) 
         (["ask", "What?", "--seed", "many"], "found 'many'"),
         (["ask", "What?", "--slice", "3"], "--slice 3"),
         (["generate", "reconstruct", "a.png"], "--output"),
+        (["generate", "report-to-cxr", "--text", "Clear.", "-o", "a.png", "--guidance", "30"], "found 30"),
+        (["generate", "ct-to-mri", "a.png", "-o", "b.png", "--guidance", "2"], "draws from no words"),
         (["train", "nanno"], "did you mean 'nano'"),
         (["train", "nano", "--resume", "--output", "no-such-run"], "no-such-run"),
         (["train", "nano", "--packs", "no-such-packs"], "no-such-packs"),

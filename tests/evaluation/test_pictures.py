@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from healthgpt.evaluation.findings import finding_agreement, measured
+from healthgpt.evaluation.findings import agreement_with_others, finding_agreement, measured
 from healthgpt.evaluation.pictures import bicubic, grey, mean_scores, psnr, ssim
 from healthgpt.phantoms.case import SEED_RANGES
+from healthgpt.phantoms.cxr_report import parse_report
 from healthgpt.phantoms.pairs import make_pair
 
 
@@ -45,4 +46,12 @@ def test_findings_of_true_images_agree_with_their_reports_more_than_with_others(
     reports = [pair.text for pair in pairs]
     own = finding_agreement(seen, reports)["mean"]
     assert own > 80
-    assert own > finding_agreement(seen, reports[1:] + reports[:1])["mean"]
+    assert own > agreement_with_others(seen, reports)["mean"]
+
+
+def test_agreement_with_others_is_the_mean_over_all_ways_to_turn_the_reports():
+    pairs = [make_pair("report-to-cxr", SEED_RANGES["validation"].start + n) for n in range(4)]
+    reports = [pair.text for pair in pairs]
+    seen = [parse_report(report) | {"effusion": "left"} for report in reports]
+    turned = [finding_agreement(seen, reports[k:] + reports[:k])["effusion"] for k in (1, 2, 3)]
+    assert agreement_with_others(seen, reports)["effusion"] == pytest.approx(np.mean(turned), abs=0.1)

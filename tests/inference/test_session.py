@@ -134,3 +134,23 @@ def test_no_such_model_device_or_dtype(folder, tmp_path):
 def test_half_precision_still_draws(folder, picture):
     drawing = Session.from_pretrained(folder, dtype="bfloat16").generate("reconstruct", picture)
     assert np.array(drawing.codes).shape == (2, 2)
+
+
+def test_guidance_is_the_model_s_own_unless_given(session, monkeypatch):
+    def drawn(**settings):
+        return session.generate("report-to-cxr", text="a large heart", **settings)
+
+    plain = drawn()
+    assert plain.codes == drawn(guidance=1.0).codes
+    strong = drawn(guidance=9.0)
+    assert strong.confidence != pytest.approx(plain.confidence, abs=1e-4)
+    monkeypatch.setattr(session, "config", session.config.model_copy(update={"guidance": 9.0}))
+    for guided in (drawn(), session.run([Request("report-to-cxr", None, "a large heart")])[0]):
+        assert guided.codes == strong.codes
+        assert guided.confidence == pytest.approx(strong.confidence, abs=1e-5)
+    assert drawn(guidance=1.0).codes == plain.codes
+
+
+def test_guidance_where_no_words_guide_is_refused(session, picture):
+    with pytest.raises(TaskError, match="draws from no words"):
+        session.generate("ct-to-mri", picture, guidance=2.0)

@@ -24,6 +24,7 @@ def tiny_recipe(**changes) -> Recipe:
                           "decoder_blocks": [0, 1]},
         "tower": STEPS | {"seen": 0.5},
         "codec_colour": STEPS | {"colour": 1.0, "colour_share": 0.3, "unquantised": 1},
+        "stage3_findings": STEPS | {"films": 6, "settle": 1, "wordless": 0.5},
         **dict.fromkeys(
             ("language", "teacher", "tower_deep", "stage1_comprehension", "stage1_generation", "stage2",
              "stage3_comprehension", "stage3_generation", "stage3_words"), STEPS,

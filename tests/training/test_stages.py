@@ -9,10 +9,13 @@ import torch
 from conftest import tiny_recipe
 from PIL import Image
 
+from healthgpt.data.dataset import Drawing
 from healthgpt.errors import RecipeError
 from healthgpt.inference.session import Session
+from healthgpt.record import Provenance, Record
 from healthgpt.request import Request
-from healthgpt.training import loop, stage1_align, stage2_fuse, stage3_instruct
+from healthgpt.tasks import TASKS
+from healthgpt.training import loop, stage1_align, stage2_fuse, stage3_findings, stage3_instruct
 from healthgpt.training.nano import PARTS
 from healthgpt.training.parameters import GROUPS, train_only
 from healthgpt.training.stage_run import model_after
@@ -25,6 +28,7 @@ STAGES = {
     "stage3-comprehension": (stage3_instruct.AFTER, stage3_instruct.COMPREHENSION),
     "stage3-generation": (stage3_instruct.AFTER, stage3_instruct.GENERATION),
     "stage3-words": ((*stage3_instruct.AFTER, "stage3-generation"), stage3_instruct.GENERATION),
+    "stage3-findings": ((*stage3_instruct.AFTER, "stage3-generation", "stage3-words"), stage3_instruct.GENERATION),
 }
 
 
@@ -52,7 +56,7 @@ def test_gradients_reach_every_trained_tensor_and_no_other(finished_run):
     assert {name for name, p in model.named_parameters() if p.requires_grad} == allowed
 
 
-@pytest.mark.parametrize("name", ["language", "tower-deep", "codec", "stage3-generation"])
+@pytest.mark.parametrize("name", ["language", "tower-deep", "codec", "stage3-generation", "stage3-findings"])
 def test_a_killed_part_goes_on_to_the_same_bits(finished_run, tmp_path, monkeypatch, name):
     workspace = Workspace(tmp_path / "run", finished_run.recipe, None)
     shutil.copytree(finished_run.root, workspace.root)
@@ -117,14 +121,28 @@ def test_the_deep_phase_leaves_what_drawing_sees_through(finished_run):
     assert all(name.startswith("tower.clip.encoder.layers.1.") for name in changed)  # the blocks are 0, 1 and 2
 
 
-def test_codes_of_another_codec_are_refused(finished_run, tmp_path):
+@pytest.mark.parametrize("name", ["stage3-generation", "stage3-findings"])
+def test_codes_of_another_codec_are_refused(finished_run, tmp_path, name):
     workspace = Workspace(tmp_path / "run", finished_run.recipe, None)
     shutil.copytree(finished_run.root, workspace.root)
     workspace.keep("codec-colour", {key: tensor + 1 for key, tensor in finished_run.trained("codec-colour").items()})
-    shutil.rmtree(workspace.part("stage3-generation"))
+    shutil.rmtree(workspace.part(name))
     with pytest.raises(RecipeError, match="made by another codec"):
-        PARTS["stage3-generation"].run(workspace)
-    assert not workspace.is_done("stage3-generation")
+        PARTS[name].run(workspace)
+    assert not workspace.is_done(name)
+
+
+def test_left_out_words_leave_the_task_s_phrasing():
+    phrasing = TASKS["report-to-cxr"].instructions[1]
+    origin = Provenance(source="vl-phantom", licence="none", original_id="0", group="0")
+    record = Record(
+        id="0", task="report-to-cxr", instruction=f"{phrasing} No nodule.", split="train", provenance=origin
+    )
+    assert record.words == "No nodule."
+    wordless = stage3_findings.without_words(Drawing("report-to-cxr", None, 7, record))
+    assert wordless.record.instruction == phrasing
+    assert wordless.record.words == ""
+    assert wordless.target == 7
 
 
 def test_a_folder_of_another_recipe_is_refused(tiny_in_table, tmp_path):

@@ -27,14 +27,23 @@ def generate(
     dtype: options.Dtype = "auto",
     quantize: options.Quantize = None,
     slice_index: options.Slice = None,
+    guidance: Annotated[
+        float | None,
+        typer.Option(
+            "--guidance",
+            help="How much a report's picture follows it; 1: as the model is.",
+            show_default="the model's own",
+        ),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Draw even when the model was not trained for the task.")
     ] = False,
 ) -> None:
     """Draw an image from an image or a report."""
-    from healthgpt.request import Request, drawing_task
+    from healthgpt.request import Request, check_guidance, drawing_task
 
     Request(drawing_task(task), input_path, text)
+    check_guidance(task, guidance)
     options.check_slice(input_path, slice_index)
 
     from healthgpt.imaging.read import read_image
@@ -47,7 +56,9 @@ def generate(
     from healthgpt.inference.sampling import Sampling
     from healthgpt.inference.session import Session
 
-    Sampling(temperature, top_k, top_p, seed)  # refuses numbers out of range before the model loads
+    Sampling(
+        temperature, top_k, top_p, seed, guidance=1.0 if guidance is None else guidance
+    )  # refuses numbers out of range before the model loads
 
     with working(f"drawing ({model})"):
         session = Session.from_pretrained(model, device=device, dtype=dtype, quantize=quantize)
@@ -59,6 +70,7 @@ def generate(
             top_k=top_k,
             top_p=top_p,
             seed=seed,
+            guidance=guidance,
             force=force,
         )
         drawing.save(output)

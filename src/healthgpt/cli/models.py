@@ -36,6 +36,8 @@ def list_models() -> None:
             size = sum(part.gigabytes or 0 for part in parts)
             folder = model_home() / name
             found = str(folder) if folder.is_dir() else f"downloaded on first use ({size:.0f} GB)"
+            if Path(name).is_dir():
+                found = f"./{name}, a folder here, comes first; else {found}"
         else:
             found = "bundled" if has_weights(bundled(name)) else "not here; give --model a folder that holds it"
         rows.append([name, variant.backbone, f"{variant.codec_image_size} px", found])

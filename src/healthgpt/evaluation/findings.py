@@ -16,9 +16,21 @@ def measured(pixels: np.ndarray) -> dict:
 
 def finding_agreement(findings: Sequence[dict], reports: Sequence[str]) -> dict[str, float]:
     """Percent of images whose measured finding is the report's, per finding and on average."""
+    said = [parse_report(report) for report in reports]
+    return _rates([agreement(seen, own) for seen, own in zip(findings, said, strict=True)])
+
+
+def agreement_with_others(findings: Sequence[dict], reports: Sequence[str]) -> dict[str, float]:
+    """The same for every image with every report but its own: what drawing without reading the report gets."""
+    said = [parse_report(report) for report in reports]
+    pairs = [(seen, other) for row, seen in enumerate(findings) for place, other in enumerate(said) if place != row]
+    return _rates([agreement(seen, other) for seen, other in pairs])
+
+
+def _rates(compared: Sequence[dict[str, bool]]) -> dict[str, float]:
     hits: dict[str, list[bool]] = {}
-    for seen, report in zip(findings, reports, strict=True):
-        for name, agrees in agreement(seen, parse_report(report)).items():
+    for agreed in compared:
+        for name, agrees in agreed.items():
             hits.setdefault(name, []).append(agrees)
     rates = {name: round(100 * float(np.mean(values)), 1) for name, values in hits.items()}
     return rates | {"mean": round(float(np.mean(list(rates.values()))), 1)} if rates else {}

@@ -11,9 +11,9 @@ from PIL import Image as PillowImage
 
 from healthgpt.data.build import PHANTOM, build, plan_jobs
 from healthgpt.evaluation.answers import Majority, rates
-from healthgpt.evaluation.findings import finding_agreement, measured
+from healthgpt.evaluation.findings import agreement_with_others, finding_agreement, measured
 from healthgpt.evaluation.pictures import bicubic, mean_scores
-from healthgpt.evaluation.predict import predict_answers, predict_drawings, report_of
+from healthgpt.evaluation.predict import predict_answers, predict_drawings
 from healthgpt.inference.session import Session
 from healthgpt.record import Record, read_records
 from healthgpt.sources.catalog import SOURCES, present
@@ -120,11 +120,11 @@ def score_drawing(session: Session, task: str, records: list[Record], work: Path
         if task == "super-resolution":
             scores["bicubic"] = mean_scores([bicubic(image) for image in given], known)
     elif name == PHANTOM:
-        reports = [report_of(record) for record in records]
+        reports = [record.words for record in records]
         seen = [measured(image) for image in drawn]
         scores["findings"] = {
             "model": finding_agreement(seen, reports),
-            "shuffled_reports": finding_agreement(seen, reports[1:] + reports[:1]),
+            "shuffled_reports": agreement_with_others(seen, reports),
             "reader_on_truth": finding_agreement([measured(image) for image in known], reports),
         }
     return scores

@@ -21,20 +21,12 @@ from healthgpt.tasks import TASKS
 Progress = Callable[[int, int], None]
 
 
-def report_of(record: Record) -> str:
-    """The report inside a report-to-cxr instruction, its task phrasing taken off."""
-    for phrasing in TASKS[record.task].instructions:
-        if record.instruction.startswith(phrasing):
-            return record.instruction[len(phrasing) :].strip()
-    return record.instruction
-
-
 def request_of(record: Record, folder: Path, *, sighted: bool) -> Request:
     """What a user would ask to get this record's response."""
     image = folder / record.image if record.image is not None else None
     if TASKS[record.task].family == "comprehension":
         return Request(ASK, image if sighted else None, record.instruction)
-    return Request(record.task, image, report_of(record) if TASKS[record.task].takes_text else None)
+    return Request(record.task, image, record.words if TASKS[record.task].takes_text else None)
 
 
 def predict_answers(

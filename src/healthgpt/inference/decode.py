@@ -3,10 +3,13 @@
 Prompts are padded on the left, prefilled together and advanced one id a step; a row that ends leaves the
 batch, so short answers do not wait for pictures. The head scores only what is legal: the text rows for
 words, the code rows for pictures. The end-of-image marker follows the last code by rule and is never computed.
+
+A picture may be guided by its words (Ho and Salimans, 2022, eq. 6): a companion row draws the same codes without
+the words, and what the words change counts ``guidance`` times.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -21,13 +24,17 @@ from healthgpt.tasks import TASKS
 
 @dataclass(frozen=True)
 class Ask:
-    """One row to decode: prompt, task, image (3, S, S) if any, how to choose, and how much to emit."""
+    """One row to decode: prompt, task, image (3, S, S) if any, how to choose, and how much to emit.
+
+    ``wordless``: the same prompt without the words that are to guide the picture; None where none are.
+    """
 
     prompt: Prompt
     task: str
     pixels_3SS: torch.Tensor | None
     sampling: Sampling
     max_new_tokens: int
+    wordless: Prompt | None = None
 
 
 def left_padded(asks: Sequence[Ask]) -> Batch:
@@ -62,8 +69,13 @@ def decode_steps(
         for ask in asks
     ]
     generators = [ask.sampling.generator() for ask in asks]
-    batch = left_padded(asks).to(model.device)
-    rows = list(range(len(asks)))  # which ask each live batch row belongs to
+    companions = {
+        row: replace(ask, prompt=ask.wordless)
+        for row, ask in enumerate(asks)
+        if ask.wordless is not None and ask.sampling.guidance != 1.0
+    }
+    batch = left_padded([*asks, *companions.values()]).to(model.device)
+    rows = [*range(len(asks)), *companions]  # which ask each live batch row belongs to: its own first, then companions
     mask = batch.mask_BT
     padded = not bool(mask.all())
     positions = (mask.long().cumsum(1) - 1).clamp_min(0)
@@ -75,13 +87,13 @@ def decode_steps(
     position = positions[:, -1]
     while rows:
         logits = _legal_logits(model, hidden, [asks[row].task for row in rows])
-        chosen = []
-        for row, scores in zip(rows, logits, strict=True):
+        chosen = {}
+        for row, scores in _by_ask(rows, logits, asks).items():
             offset = 0 if utterances[row].alphabet == "words" else model.fusion.layout.first_code
             said = [token - offset for token in utterances[row].ids]
             index = choose(scores, asks[row].sampling, generators[row], said)
             log_probability = float(scores[index] - scores.logsumexp(0))
-            chosen.append(index + offset)
+            chosen[row] = index + offset
             if utterances[row].push(index + offset, log_probability):
                 yield row, index + offset, utterances[row]
         alive = [place for place, row in enumerate(rows) if not utterances[row].done]
@@ -95,7 +107,7 @@ def decode_steps(
             padded = not bool(mask.all())
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
         position = position + 1
-        ids = torch.tensor([[chosen[place]] for place in alive], device=model.device)
+        ids = torch.tensor([[chosen[row]] for row in rows], device=model.device)
         tasks = [asks[row].task for row in rows]
         cells = [len(utterances[row].ids) if utterances[row].alphabet == "codes" else -1 for row in rows]
         hidden = model.hidden(
@@ -114,6 +126,17 @@ def decode(model: HealthGPTModel, asks: Sequence[Ask], stop_ids: frozenset[int])
         utterances[row] = utterance
     empty = Utterance("words", 0)
     return [utterances.get(row, empty) for row in range(len(asks))]
+
+
+def _by_ask(rows: Sequence[int], logits: Sequence[torch.Tensor], asks: Sequence[Ask]) -> dict[int, torch.Tensor]:
+    """Each ask's scores; where a companion row follows its own, guided away from what the companion expects."""
+    scores: dict[int, torch.Tensor] = {}
+    for row, own in zip(rows, logits, strict=True):
+        if row in scores:
+            without = own.log_softmax(0)
+            own = without + asks[row].sampling.guidance * (scores[row].log_softmax(0) - without)
+        scores[row] = own
+    return scores
 
 
 def _legal_logits(model: HealthGPTModel, hidden_BD: torch.Tensor, tasks: Sequence[str]) -> list[torch.Tensor]:

@@ -15,6 +15,10 @@ class Sampling:
     ``repetition_penalty`` makes what was already said less likely (Keskar et al., 2019, section 4.1): its
     score is divided by it where positive, else multiplied; 1 changes nothing. A model's own setting, as its
     generation config has it; it acts on greedy choices too.
+
+    ``guidance``: how many times what a picture's words change is counted (classifier-free guidance, Ho and
+    Salimans, 2022, eq. 6, whose w is ``guidance`` - 1): 1 is the model as it is, 0 would not read the words. It
+    acts where a task draws from words, and costs a second row.
     """
 
     temperature: float = 0.0
@@ -22,6 +26,7 @@ class Sampling:
     top_p: float = 1.0
     seed: int = 0
     repetition_penalty: float = 1.0
+    guidance: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.temperature <= 10.0:
@@ -30,6 +35,10 @@ class Sampling:
             raise InputError("--top-k is out of range", found=str(self.top_k), allowed="0 (off) or more")
         if not 0.0 < self.top_p <= 1.0:
             raise InputError("--top-p is out of range", found=str(self.top_p), allowed="above 0, up to 1 (off)")
+        if not 0.0 <= self.guidance <= 20.0:
+            raise InputError(
+                "--guidance is out of range", found=str(self.guidance), allowed="0 to 20; 1 is the model as it is"
+            )
 
     def generator(self) -> torch.Generator:
         """A fresh generator: a row draws the same numbers whatever else is in its batch."""

@@ -27,7 +27,7 @@ from healthgpt.model.healthgpt import HealthGPTModel
 from healthgpt.model.memory_order import order_for_decoding
 from healthgpt.model.placement import place
 from healthgpt.plugins.store import PluginSpec
-from healthgpt.request import ASK, Request
+from healthgpt.request import ASK, Request, check_guidance
 from healthgpt.result import Answer, Drawing
 from healthgpt.tasks import MODALITIES, TASKS, Family
 from healthgpt.vq.codec import from_uint8, to_uint8
@@ -171,25 +171,34 @@ class Session:
         top_k: int = 0,
         top_p: float = 1.0,
         seed: int = 0,
+        guidance: float | None = None,
         force: bool = False,
     ) -> Drawing:
         """Draw one image. ``force``: also for a task the plugin was not trained for.
 
+        ``guidance``: how much a picture drawn from words follows them, 1 as the model is; the model's own if None.
+
         Raises ``TaskError`` for inputs that do not fit the task or a task the model was not trained for.
         """
         request = Request(task, image, text, slice_index)
+        check_guidance(task, guidance)
         self._can(request, force)
         started = time.perf_counter()
-        row = self._row(request, Sampling(temperature, top_k, top_p, seed), self._codes_per_image)
+        guidance = self.config.guidance if guidance is None else guidance
+        sampling = Sampling(temperature, top_k, top_p, seed, guidance=guidance)
+        row = self._row(request, sampling, self._codes_per_image)
         return self._drawing(request, decode(self.model, [row], self.stop_ids)[0], started)
 
     def run(
         self, requests: Sequence[Request], *, sampling: Sampling | None = None, max_new_tokens: int = 64
     ) -> list[Answer | Drawing]:
-        """Requests of both families in one batch; results in their order, equal to asking one by one."""
+        """Requests of both families in one batch; results in their order, equal to asking one by one.
+
+        ``sampling``: greedy, guided as the model's own settings say, if None.
+        """
         if not requests:
             return []
-        sampling = sampling or Sampling()
+        sampling = sampling or Sampling(guidance=self.config.guidance)
         for request in requests:
             self._can(request, force=False)
         started = time.perf_counter()
@@ -223,8 +232,7 @@ class Session:
         """The request as one row of a batch: file read, prompt built, image preprocessed."""
         if room < 1:
             raise InputError("--max-new-tokens is out of range", found=str(room), allowed="1 or more")
-        pixels = None
-        modality = None
+        pixels = wordless = modality = None
         if request.image is not None:
             image = (
                 request.image if isinstance(request.image, Image) else read_image(request.image, request.slice_index)
@@ -239,9 +247,11 @@ class Session:
             task = request.task
             instruction = f"{TASKS[task].instructions[0]} {(request.text or '').strip()}".strip()
             prompt = self.builder.drawing(instruction, has_image=pixels is not None, room=room)
+            if TASKS[task].takes_text:
+                wordless = self.builder.drawing(TASKS[task].instructions[0], has_image=pixels is not None, room=room)
         if request.family == "comprehension":
             sampling = replace(sampling, repetition_penalty=self.config.repetition_penalty)
-        return Ask(prompt, task, pixels, sampling, room)
+        return Ask(prompt, task, pixels, sampling, room, wordless)
 
     def _text(self, utterance: Utterance) -> str:
         return str(self.builder.tokenizer.decode(utterance.ids, skip_special_tokens=True)).strip()

@@ -69,6 +69,8 @@ class ModelConfig(BaseModel):
     stop_ids: tuple[int, ...] = ()
     """Ids that end an answer; the tokenizer's end-of-text when empty."""
     repetition_penalty: float = 1.0
+    guidance: float = 1.0
+    """How much a picture drawn from words follows them when nobody says; 1: as the model is."""
     licence: str
     provenance: str
     hashes: dict[str, str] = {}

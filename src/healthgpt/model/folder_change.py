@@ -8,10 +8,12 @@ decision, the folder is as it was. Stopped after it, ``finish_change`` goes on w
 then ``read_config`` refuses the folder and says which command to run again.
 """
 
+import fcntl
 import os
 import shlex
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -30,6 +32,28 @@ def check_changeable(folder: Path) -> None:
             f"the model in {folder} belongs to the installed package and is not changed",
             next_step=f"copy it first: {shlex.join(['cp', '-r', str(folder), f'my-{folder.name}'])}",
         )
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Nobody else changes the folder meanwhile; ``ModelError`` while somebody does.
+
+    The system gives the folder free when the process ends, however it ends. A folder that is not there is let pass:
+    reading its description says so.
+    """
+    if not folder.is_dir():
+        yield
+        return
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as fault:
+        raise ModelError(
+            f"another command is changing the model in {folder}", next_step="wait for its end and run this again"
+        ) from fault
+    finally:
+        os.close(held)
 
 
 def change_folder(

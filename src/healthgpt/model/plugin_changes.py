@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from healthgpt.errors import ModelError, closest
 from healthgpt.model.checkpoint import ModelConfig, read_config
-from healthgpt.model.folder_change import change_folder, check_changeable, finish_change
+from healthgpt.model.folder_change import alone, change_folder, check_changeable, finish_change
 from healthgpt.model.plugin_folder import (
     ADAPTER,
     DESCRIPTION,
@@ -83,10 +83,15 @@ def add_plugin(folder: Path, plugin_folder: Path, *, force: bool = False) -> str
     """Give a model folder a shipped plugin; returns its name. ``force``: also one trained on other weights.
 
     Raises ``ModelError`` when the family has a plugin already, the plugin does not fit (never forced), it was made for
-    another model (unless forced) or a file is damaged; ``OutputError`` when the disk refuses. The model is then as it
-    was.
+    another model (unless forced), a file is damaged or another command is changing the folder; ``OutputError`` when
+    the disk refuses. The model is then as it was.
     """
     check_changeable(folder)
+    with alone(folder):
+        return _add(folder, plugin_folder, force)
+
+
+def _add(folder: Path, plugin_folder: Path, force: bool) -> str:
     went_on = finish_change(folder)
     config = read_config(folder)
     shipped = read_plugin_folder(plugin_folder)
@@ -136,10 +141,15 @@ def add_plugin(folder: Path, plugin_folder: Path, *, force: bool = False) -> str
 def remove_plugin(folder: Path, name: str) -> None:
     """Take a plugin out of a model folder: its H-LoRA set, its adapter, its own tables if it has some.
 
-    Raises ``ModelError`` when there is no such plugin or a file to be rewritten is damaged, ``OutputError`` when the
-    disk refuses. The model is then as it was.
+    Raises ``ModelError`` when there is no such plugin, a file to be rewritten is damaged or another command is changing
+    the folder, ``OutputError`` when the disk refuses. The model is then as it was.
     """
     check_changeable(folder)
+    with alone(folder):
+        _remove(folder, name)
+
+
+def _remove(folder: Path, name: str) -> None:
     went_on = finish_change(folder)
     config = read_config(folder)
     if went_on and name not in config.plugins.values():

@@ -221,6 +221,12 @@ def _smooth_field(rng: np.random.Generator, size: int) -> np.ndarray:
     return (field / field.std()).astype(np.float32)
 
 
+def draw_lungs(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """What ``thorax.project`` fills lungs with: (size, size) grain and (2, 3, 64) vessel calibres in mm."""
+    branches = rng.gamma(2.0, 2.8, (2, 3, 64)).astype(np.float32)
+    return _smooth_field(rng, size), branches
+
+
 def findings_of(disease: Disease) -> dict:
     """Findings as the report states them: the keys of ``cxr_report.NORMAL``."""
     sides = [nodule.side for nodule in disease.nodules]
@@ -259,8 +265,7 @@ def make_case(seed: int, size: int = 128) -> Case:
     shift_y = min(max(shift_y, 12.0 - field / 2 - anatomy.apex), field / 2 - deepest - 10.0)  # both lungs in view
     px, py = x * field - shift_x, y * field - shift_y
     along, down = cosine * px + sine * py, cosine * py - sine * px
-    branches = rng.gamma(2.0, 2.8, (2, 3, 64)).astype(np.float32)
-    thicknesses = project(anatomy, disease, along, down, _smooth_field(rng, size), branches)
+    thicknesses = project(anatomy, disease, along, down, *draw_lungs(rng, size))
     signal = detect(thicknesses, exposure, size)
     counts = rng.poisson(signal * exposure.photons) + 1.0
     wires = _wires(rng, size, portable)

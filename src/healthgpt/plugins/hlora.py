@@ -21,7 +21,7 @@ class HLoRA(nn.Module):
     ``lora_A`` (rank, in) Kaiming-uniform, ``lora_B`` (out, rank) zeros, ``lora_route`` (experts, in)
     Kaiming-uniform. ``rank`` is the merged rank; expert j owns its rows [j r/k, (j+1) r/k). Dropout sits
     on s * A x, before the product with the router's weights, as in the released code (here s stands with the
-    weights: dropping out and scaling commute).
+    last product: dropping out and scaling commute).
     """
 
     def __init__(
@@ -43,7 +43,9 @@ class HLoRA(nn.Module):
     def forward(self, x: torch.Tensor, onto: torch.Tensor) -> torch.Tensor:
         """``onto``, the frozen layer's output (..., out), with what the plugin makes of x (..., in) added."""
         rows = x.flatten(0, -2)  # (N, in); products of plain matrices spare a decoding step a fifth of the layer's time
-        weights = F.linear(rows, self.lora_route.weight).softmax(-1) * self.scale  # k numbers: cheaper to scale than r
-        merged = self.dropout(F.linear(rows, self.lora_A.weight))  # (N, r)
+        weights = F.linear(rows, self.lora_route.weight).softmax(-1)
+        merged = F.linear(rows, self.lora_A.weight)  # (N, r)
+        if self.training:
+            merged = self.dropout(merged)
         by_expert = merged.unflatten(-1, (self.experts, -1)) * weights.unsqueeze(-1)  # (N, k, r/k)
-        return add_product(onto, by_expert.flatten(1), self.lora_B.weight)
+        return add_product(onto, by_expert.flatten(1), self.lora_B.weight, self.scale)

@@ -20,9 +20,9 @@ class LoRA(nn.Module):
 
     def forward(self, x: torch.Tensor, onto: torch.Tensor) -> torch.Tensor:
         """``onto``, the frozen layer's output (..., out), with what the plugin makes of x (..., in) added."""
-        return add_product(onto, self.dropout(self.lora_A(x) * self.scale), self.lora_B.weight)
+        return add_product(onto, self.dropout(self.lora_A(x)), self.lora_B.weight, self.scale)
 
 
-def add_product(onto: torch.Tensor, low: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
-    """``onto`` + low @ up.T in one pass over the output: (..., out), (..., r), (out, r) -> (..., out)."""
-    return torch.addmm(onto.flatten(0, -2), low.flatten(0, -2), up.T).view_as(onto)
+def add_product(onto: torch.Tensor, low: torch.Tensor, up: torch.Tensor, scale: float) -> torch.Tensor:
+    """``onto`` + scale * low @ up.T in one pass over the output: (..., out), (..., r), (out, r) -> (..., out)."""
+    return torch.addmm(onto.flatten(0, -2), low.flatten(0, -2), up.T, alpha=scale).view_as(onto)

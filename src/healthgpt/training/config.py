@@ -72,6 +72,17 @@ class TowerSteps(Steps):
     """Share of each image's patches looked at, but for the phase's last steps."""
 
 
+class FindingSteps(Steps):
+    """Stage 3's last part, on textbook films."""
+
+    films: PositiveInt
+    """Textbook films simulated."""
+    settle: int = Field(ge=0)
+    """Steps at the end that mix films of all patients back in."""
+    wordless: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the reports left out: guidance asks the model what a film looks like when nobody says."""
+
+
 class DataPlan(Strict):
     """What is simulated and which real packs are mixed in."""
 
@@ -110,6 +121,9 @@ class Recipe(Strict):
     stage3_comprehension: Steps
     stage3_generation: Steps
     stage3_words: Steps
+    stage3_findings: FindingSteps
+    guidance: float = Field(default=1.0, ge=0, le=20)
+    """How much the finished model's pictures follow their words when nobody says."""
     turns: PositiveInt = 8
     """Questions about one image learned in one conversation."""
     checkpoint_seconds: PositiveFloat = 60

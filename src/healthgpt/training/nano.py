@@ -22,6 +22,7 @@ from healthgpt.training import (
     pretrain_tower,
     stage1_align,
     stage2_fuse,
+    stage3_findings,
     stage3_instruct,
 )
 from healthgpt.training.package import package_part
@@ -43,6 +44,7 @@ PARTS: dict[str, Part] = {
     "language": Part(("tokenizer",), pretrain_language.language_part),
     "codec-colour": Part(("codec",), pretrain_codec.colour_part),
     "codes": Part(("codec-colour",), pretrain_codec.codes_part),
+    "textbook-films": Part(("codec-colour",), stage3_findings.films_part),
     "teacher": Part(("tokenizer",), pretrain_teacher.teacher_part),
     "tower-deep": Part(("teacher", "tower"), pretrain_tower.deep_part),
     "stage1-generation": Part(("codes", "language", "tower"), stage1_align.generation_part),
@@ -51,7 +53,8 @@ PARTS: dict[str, Part] = {
     "stage3-generation": Part(("stage2",), stage3_instruct.generation_part),
     "stage3-comprehension": Part(("stage2",), stage3_instruct.comprehension_part),
     "stage3-words": Part(("stage3-generation",), stage3_instruct.words_part),
-    "package": Part(("stage3-comprehension", "stage3-words"), package_part),
+    "stage3-findings": Part(("stage3-words", "textbook-films"), stage3_findings.findings_part),
+    "package": Part(("stage3-comprehension", "stage3-findings"), package_part),
 }
 """In the order they are started when several are ready."""
 

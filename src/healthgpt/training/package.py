@@ -16,6 +16,7 @@ from healthgpt.vq.store import CodecShape, save_codec
 
 STAGES = (
     "stage1-comprehension", "stage1-generation", "stage2", "stage3-comprehension", "stage3-generation", "stage3-words",
+    "stage3-findings",
 )  # fmt: skip
 STORED = torch.float16
 
@@ -42,7 +43,7 @@ def package_part(workspace: Workspace) -> None:
         name=recipe.name, variant=recipe.variant, template=variant.template, text_size=variant.text_size,
         code_count=variant.code_count, grid=variant.grid, context=variant.context, hidden_size=variant.hidden_size,
         grains=model.vision.hidden_states, preprocessing=preprocessing, codec_preprocessing=preprocessing,
-        plugins=model.plugins, licence="Apache-2.0; research use only",
+        plugins=model.plugins, guidance=recipe.guidance, licence="Apache-2.0; research use only",
         provenance=f"recipe {recipe.name}, seed {recipe.seed}; VL-Phantom"
         + (" and the real packs named in the model card" if workspace.packs is not None else " alone"),
     )  # fmt: skip

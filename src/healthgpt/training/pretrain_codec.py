@@ -147,16 +147,18 @@ def codes_part(workspace: Workspace) -> None:
     workspace.finish("codes", images=len(codes), codec=workspace.digest(CODEC))
 
 
-def codes_by_index(workspace: Workspace, examples: Examples) -> dict[int, np.ndarray]:
-    """Codes of the targets of loaded examples: image index -> int64 (rows * columns).
-
-    ``RecipeError`` when another codec than the run's made them: a model that learned them would draw noise.
-    """
-    if workspace.facts("codes").get("codec") != workspace.digest(CODEC):
+def check_codec(workspace: Workspace, part: str) -> None:
+    """``RecipeError`` when another codec than the run's made a part's codes: a model that learned them draws noise."""
+    if workspace.facts(part).get("codec") != workspace.digest(CODEC):
         raise RecipeError(
-            "the targets' codes were made by another codec than this run's",
-            next_step=f"remove {workspace.part('codes')} and the stages after it, then train again",
+            f"part '{part}' holds codes made by another codec than this run's",
+            next_step=f"remove {workspace.part(part)} and the stages after it, then train again",
         )
+
+
+def codes_by_index(workspace: Workspace, examples: Examples) -> dict[int, np.ndarray]:
+    """Codes of the targets of loaded examples: image index -> int64 (rows * columns)."""
+    check_codec(workspace, "codes")
     by_name = workspace.trained("codes")
     return {
         drawing.target: by_name[examples.names[drawing.target]].numpy().astype(np.int64)

@@ -9,9 +9,10 @@ and takes longest to learn.
 import numpy as np
 import torch
 
+from healthgpt.data.dataset import Drawing
 from healthgpt.training.config import Steps
 from healthgpt.training.stage_data import Pool
-from healthgpt.training.stage_run import optimise, prepare
+from healthgpt.training.stage_run import StageRun, optimise, prepare
 from healthgpt.training.workspace import Workspace
 
 COMPREHENSION = ("comprehension plugin", "abstract adapter")
@@ -49,9 +50,7 @@ def _draw(
 ) -> None:
     """Batches hold tasks with an image or tasks without one: rows of one length waste no padding."""
     run = prepare(workspace, after, codes=True)
-    share = workspace.recipe.data.real_share
-    with_image = Pool([d for d in run.examples.drawings if d.image is not None], share)
-    from_words = Pool([d for d in run.examples.drawings if d.image is None], share)
+    with_image, from_words = pools(run)
 
     def compute(step: int) -> tuple[torch.Tensor, dict[str, float]]:
         rng = np.random.default_rng([workspace.recipe.seed, seed, step])
@@ -60,3 +59,12 @@ def _draw(
         return loss, {"with image" if seen else "from words": float(loss.detach())}
 
     optimise(run, name, plan, GENERATION, compute)
+
+
+def pools(run: StageRun) -> tuple[Pool[Drawing], Pool[Drawing]]:
+    """What is drawn with an image, and what from words alone."""
+    share = run.workspace.recipe.data.real_share
+    drawings = run.examples.drawings
+    return Pool([d for d in drawings if d.image is not None], share), Pool(
+        [d for d in drawings if d.image is None], share
+    )
