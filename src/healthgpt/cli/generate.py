@@ -56,9 +56,8 @@ def generate(
     from healthgpt.inference.sampling import Sampling
     from healthgpt.inference.session import Session
 
-    Sampling(
-        temperature, top_k, top_p, seed, guidance=1.0 if guidance is None else guidance
-    )  # refuses numbers out of range before the model loads
+    # Numbers out of range are refused before the model loads.
+    Sampling(temperature, top_k, top_p, seed, guidance=1.0 if guidance is None else guidance)
 
     with working(f"drawing ({model})"):
         session = Session.from_pretrained(model, device=device, dtype=dtype, quantize=quantize)

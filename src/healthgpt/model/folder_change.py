@@ -46,12 +46,13 @@ def alone(folder: Path) -> Iterator[None]:
         return
     held = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as fault:
+            raise ModelError(
+                f"another command is changing the model in {folder}", next_step="wait for its end and run this again"
+            ) from fault
         yield
-    except BlockingIOError as fault:
-        raise ModelError(
-            f"another command is changing the model in {folder}", next_step="wait for its end and run this again"
-        ) from fault
     finally:
         os.close(held)
 

@@ -64,7 +64,6 @@ def _draw(
 def pools(run: StageRun) -> tuple[Pool[Drawing], Pool[Drawing]]:
     """What is drawn with an image, and what from words alone."""
     share = run.workspace.recipe.data.real_share
-    drawings = run.examples.drawings
-    return Pool([d for d in drawings if d.image is not None], share), Pool(
-        [d for d in drawings if d.image is None], share
-    )
+    with_image = [drawing for drawing in run.examples.drawings if drawing.image is not None]
+    from_words = [drawing for drawing in run.examples.drawings if drawing.image is None]
+    return Pool(with_image, share), Pool(from_words, share)
