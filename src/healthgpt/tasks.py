@@ -102,9 +102,13 @@ TASKS: dict[str, Task] = {
         "x-ray",
         ("Draw the chest X-ray of this report:", "Make a chest X-ray from this report:", "Chest X-ray for:"),
     ),
+    "other": _reads("other", "other image"),
 }
 
-MODALITIES: tuple[str, ...] = tuple(name for name, task in TASKS.items() if task.family == "comprehension")
+READING_TASKS: tuple[str, ...] = tuple(name for name, task in TASKS.items() if task.family == "comprehension")
+MODALITIES: tuple[str, ...] = tuple(name for name in READING_TASKS if name != "other")
+"""The seven of VL-Health's task types. ``other`` is what its sources hold beside them: endoscopy, dermoscopy, figures,
+everyday photographs, and questions without an image."""
 GENERATION_TASKS: tuple[str, ...] = tuple(name for name, task in TASKS.items() if task.family == "generation")
 
 

@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from healthgpt.tasks import GENERATION_TASKS, MODALITIES, TASKS, Family
+from healthgpt.tasks import GENERATION_TASKS, READING_TASKS, TASKS, Family
 from healthgpt.tokens import IMAGE_SLOT, TokenLayout
 
-TASK_ROWS: dict[str, int] = dict.fromkeys(MODALITIES, 0) | {
+TASK_ROWS: dict[str, int] = dict.fromkeys(READING_TASKS, 0) | {
     name: row for row, name in enumerate(GENERATION_TASKS, start=1)
 }
 """Row of each task in the task embedding. All reading tasks share one: the modality is for the model to see."""

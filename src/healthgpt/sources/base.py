@@ -7,6 +7,7 @@ from pathlib import Path
 
 from healthgpt.errors import DataError
 from healthgpt.record import Sample, Split
+from healthgpt.sources.layout import Published
 
 TRAIN_SHARE = 0.7
 VALIDATION_SHARE = 0.1
@@ -24,7 +25,8 @@ class Source:
 
     ``samples`` and ``text_pairs`` take the folder that holds all packs, not the pack itself.
     A source of questions without pictures has no ``samples``; ``text_pairs`` are (question, answer)
-    pairs in English for language-model pre-training and are only ever training material.
+    pairs in English for language-model pre-training and are only ever training material. ``published`` reads the
+    original downloads for a VL-Health data set; ``samples`` makes nano's training set, with questions of its own.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Source:
     """Images of the whole data set as published; a pack may hold fewer. 0 where it has none of its own."""
     published_questions: int
     """Written questions of the whole data set as published; 0 where questions are made from its labels."""
+    published: Published | None = None
     samples: Callable[[Path], Iterator[Sample]] | None = None
     text_pairs: Callable[[Path], Iterator[tuple[str, str]]] | None = None
 
