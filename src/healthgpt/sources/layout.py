@@ -11,8 +11,8 @@ from healthgpt.sources.entry import Entry
 
 Form = Literal["json", "sections", "csv", "tsv", "pipe", "pickle", "npz", "files"]
 """``json``: an array or JSON lines, whichever it is, streamed; ``sections``: an object of arrays. ``csv``, ``tsv``,
-``pipe``: text with a separator. ``pickle``: a list of plain values, read without running anything. ``npz``: one row an image.
-``files``: one row a file or folder that matches the pattern."""
+``pipe``: text with a separator. ``pickle``: a list of plain values, read without running anything. ``npz``: one row
+an image. ``files``: one row a file or folder that matches the pattern."""
 
 
 @dataclass(frozen=True)
