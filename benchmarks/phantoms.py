@@ -9,7 +9,7 @@ import statistics
 import time
 from pathlib import Path
 
-from healthgpt.data.build import CASE_MAKERS
+from healthgpt.data.sample_folder import CASE_MAKERS
 from healthgpt.phantoms.case import SEED_RANGES
 
 BATCHES, BATCH = 7, 20

@@ -17,7 +17,8 @@ Written by `python docs/make_reference.py`; do not edit.
 
 Results go to stdout; progress, notes and errors to stderr. `--json` prints exactly one JSON object:
 for `ask` `task, model, answer, confidence, token_ids, seconds`; for `generate`
-`task, model, output, codes, confidence, seconds`, where `codes` are the rows of VQ indices.
+`task, model, output, codes, confidence, seconds, fitted`, where `codes` are the rows of VQ indices and `fitted` says
+whether the picture was made to agree with its input's low frequencies (super-resolution).
 
 | exit code | meaning |
 | --- | --- |

@@ -1,14 +1,22 @@
 """The speed benchmarks in miniature: both paths draw the same codes, and every figure of the report is there."""
 
 from dataclasses import replace
+from pathlib import Path
 
+import duplicates
+import numpy as np
 import pytest
+import slicing
+import text_peer
+import text_records
+import text_volume
 import torch
 from generation import agreement, measure
 from memory import beside_one, parameter_bytes
 from random_model import MIDSIZE
 from timing import compared, in_turn
 
+from healthgpt.data.shards import load_manifest
 from healthgpt.variants import PluginSize
 
 TINY = replace(
@@ -47,3 +55,35 @@ def test_the_first_round_does_not_count_and_ratios_are_by_round():
 def test_agreement_counts_to_the_first_difference():
     assert agreement([[1, 2, 3], [1, 2, 4], [1, 2, 3]]) == 2
     assert agreement([[1, 2], [1, 2]]) == 2
+
+
+def test_the_search_for_duplicates_is_measured_and_misses_nothing():
+    draw = np.random.default_rng(0)
+    for hashes in (duplicates.uniform(1500, draw), duplicates.alike(1500, draw, pictures=3)):
+        figures = duplicates.measure(*duplicates.with_copies(hashes, draw), sample=400)
+        assert figures["planted_recall"] == 1
+        assert figures["planted_within_distance"] > 150
+        assert figures["sample_pairs_by_brute_force"] > 100
+        assert figures["sample_pairs_missed"] == figures["pairs_beyond_distance"] == 0
+
+
+def test_slicing_cuts_every_slice_of_both_kinds_of_file(tmp_path):
+    figures = slicing.measure(tmp_path, (64, 64, 6), files=2, rounds=1)
+    assert figures.keys() == {"gzip", "plain"}
+    assert all(row["scans_a_second"] > 0 and row["cpu_seconds_a_scan"] >= 0 for row in figures.values())
+
+
+def test_text_records_are_built_and_their_peer_makes_as_many(tmp_path):
+    packs = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+    if not packs.is_dir():
+        pytest.skip(f"no real data packs: {packs.name} folder of the repository's sibling 'shared' is missing")
+    large = text_volume.Volume(packs, tmp_path / "volume").write(600)
+    figures = text_records.built(large, tmp_path / "set")
+    assert 590 <= figures["questions"] <= 630
+    assert figures["records"] == figures["questions"] - sum(figures["left_out"].values())
+    assert figures["quarantined"] <= 1
+    assert figures["peak_gb"] > 0
+    (tmp_path / "peer").mkdir()
+    peer = text_peer.mapped(large, tmp_path / "peer")
+    ours = load_manifest(tmp_path / "set").sources
+    assert peer["records"] == sum(ours[name]["drafts"] for name in peer["sources"])

@@ -37,6 +37,7 @@ TIERS: tuple[frozenset[str], ...] = (
     frozenset({"inference"}),
     frozenset({"evaluation"}),
     frozenset({"serving"}),
+    frozenset({"cluster"}),
     frozenset({"cli"}),
 )
 """Data flows down this table: a name imports only from tiers above its own. The nouns (the first tier) may import

@@ -1,7 +1,7 @@
 """One VL-Health example: the paper's five parts plus where it came from.
 
-On disk a data set is a folder: ``records.jsonl`` (one record a line) beside ``images/``. In memory,
-before pixels are written, an example is a ``Sample``: the record with its pixel arrays.
+On disk a data set is a folder: shards of records (``data/shards.py``), or ``records.jsonl`` with one record a line,
+beside ``images/``. In memory, before pixels are written, an example is a ``Sample``: the record with its pixel arrays.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from healthgpt.errors import DataError
-from healthgpt.tasks import TASKS, task_named
+from healthgpt.tasks import PHRASINGS, TASKS, task_named
 
 Split = Literal["train", "validation", "test"]
 
@@ -28,6 +28,12 @@ class Provenance(BaseModel):
     original_id: str
     group: str
     """Patient, case or image identity; a group never spans two splits."""
+    published_split: Split | None = None
+    """What the publisher made of it, which may share images between training and test."""
+    disjoint_split: Split | None = None
+    """A split that shares no image, patient or near-duplicate, drawn afresh from all of the source's images."""
+    transforms: tuple[str, ...] = ()
+    """What was done to words and images on the way from the original, in order."""
 
 
 class Record(BaseModel):
@@ -54,7 +60,7 @@ class Record(BaseModel):
     @property
     def words(self) -> str:
         """The instruction without the task's phrasing: the report to draw, for a task that draws from one."""
-        for phrasing in TASKS[self.task].instructions:
+        for phrasing in PHRASINGS.get(self.task, TASKS[self.task].instructions):
             if self.instruction.startswith(phrasing):
                 return self.instruction[len(phrasing) :].strip()
         return self.instruction

@@ -42,6 +42,8 @@ class Drawing:
 
     ``pixels``: uint8, (height, width, 3) RGB or (height, width) grey. ``codes``: the VQ indices row by row
     (16 rows of 16 for nano). ``confidence``: in [0, 1]. ``seconds``: wall-clock time of the request.
+    ``fitted``: whether the picture was fitted to what the input measured (super-resolution), and so is not what the
+    codes alone show.
     """
 
     pixels: np.ndarray
@@ -50,6 +52,7 @@ class Drawing:
     seconds: float
     task: str
     model: str
+    fitted: bool = False
 
     def as_json(self, output: str | Path) -> dict[str, Any]:
         """The object ``healthgpt generate --json`` prints; ``output`` is where the image was written."""
@@ -60,8 +63,12 @@ class Drawing:
             "codes": [[int(code) for code in row] for row in self.codes],
             "confidence": float(self.confidence),
             "seconds": float(self.seconds),
+            "fitted": self.fitted,
         }
 
     def save(self, path: str | Path) -> Path:
         """Write a PNG whose text chunks say that it is synthetic; ``OutputError`` if it cannot be written."""
-        return write_png(path, self.pixels, {"Task": self.task, "Model": self.model}, synthetic=True)
+        notes = {"Task": self.task, "Model": self.model}
+        if self.fitted:
+            notes["Fitted"] = "low frequencies agree with the input's"
+        return write_png(path, self.pixels, notes, synthetic=True)

@@ -111,6 +111,71 @@ MODALITIES: tuple[str, ...] = tuple(name for name in READING_TASKS if name != "o
 everyday photographs, and questions without an image."""
 GENERATION_TASKS: tuple[str, ...] = tuple(name for name, task in TASKS.items() if task.family == "generation")
 
+PHRASINGS: dict[str, tuple[str, ...]] = {
+    "ct-to-mri": (
+        *TASKS["ct-to-mri"].instructions,
+        "Synthesize the MRI that corresponds to this CT slice.",
+        "What would this slice look like on MRI? Draw it.",
+        "Generate a magnetic resonance image from the given computed tomography image.",
+        "Show the same anatomy as an MR image.",
+        "From this CT, predict the MRI of the same patient at the same level.",
+        "Translate the image from CT contrast to MR contrast.",
+        "Produce an MR image that is aligned with this CT.",
+        "Please create the matching MRI for the CT shown.",
+        "Replace the CT appearance with that of MRI and keep the anatomy.",
+    ),
+    "mri-to-ct": (
+        *TASKS["mri-to-ct"].instructions,
+        "Synthesize the CT that corresponds to this MRI slice.",
+        "What would this slice look like on CT? Draw it.",
+        "Generate a computed tomography image from the given magnetic resonance image.",
+        "Show the same anatomy as a CT image.",
+        "From this MRI, predict the CT of the same patient at the same level.",
+        "Translate the image from MR contrast to CT attenuation.",
+        "Produce a synthetic CT that is aligned with this MR image.",
+        "Please create the matching CT for the MRI shown.",
+        "Replace the MRI appearance with that of CT and keep the anatomy.",
+    ),
+    "super-resolution": (
+        *TASKS["super-resolution"].instructions,
+        "Recover a high-resolution image from this low-resolution one.",
+        "Increase the resolution of this scan by a factor of four.",
+        "Remove the blur and draw the image in full detail.",
+        "Upsample this image fourfold and keep the anatomy unchanged.",
+        "Produce the high-resolution version of the given image.",
+        "This image was acquired at a quarter of the resolution. Draw it at full resolution.",
+        "Make the edges and small structures of this image sharp again.",
+        "Please enhance the spatial resolution four times.",
+        "Generate a 4x super-resolved image.",
+    ),
+    "reconstruct": (
+        *TASKS["reconstruct"].instructions,
+        "Draw the same image as the one given.",
+        "Copy this image as faithfully as possible.",
+        "Generate an identical version of the input image.",
+        "Rebuild the picture from what you see.",
+        "Output the input image unchanged.",
+        "Recreate this scan without altering it.",
+        "Please return the image exactly as shown.",
+        "Give back the original picture.",
+        "Encode this image and decode it again.",
+    ),
+    "report-to-cxr": (
+        *TASKS["report-to-cxr"].instructions,
+        "Generate a chest radiograph that shows these findings:",
+        "Create the frontal chest film described here:",
+        "What chest X-ray would a radiologist have described like this? Draw it:",
+        "Synthesize a chest X-ray that matches the following report:",
+        "Please produce a radiograph of the chest with the following findings:",
+        "Here is a radiology report. Draw the chest X-ray it was written for:",
+        "Turn this report into a chest radiograph:",
+        "Illustrate the following description with a chest X-ray:",
+        "The radiologist dictated the text below. Show the image:",
+    ),
+}
+"""Phrasings of the generation tasks for instruction data, the task's own first. A table of its own, as nano's simulated
+data picks among ``Task.instructions`` by number and its weights were trained with those. None begins another."""
+
 
 def task_named(name: str) -> Task:
     """The task of that name; ``TaskError`` with the closest match when there is none."""

@@ -73,7 +73,7 @@ def test_drawing_json(tmp_path: Path, fake_session, capsys) -> None:
     target = tmp_path / "chest.png"
     assert main(["generate", "report-to-cxr", "--text", "Clear lungs.", "-o", str(target), "--json"]) == 0
     fields = json.loads(capsys.readouterr().out)
-    assert set(fields) == {"task", "model", "output", "codes", "confidence", "seconds"}
+    assert set(fields) == {"task", "model", "output", "codes", "confidence", "seconds", "fitted"}
     assert fields["output"] == str(target)
     assert np.asarray(fields["codes"]).shape == (16, 16)
 

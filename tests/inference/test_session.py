@@ -154,3 +154,20 @@ def test_guidance_is_the_model_s_own_unless_given(session, monkeypatch):
 def test_guidance_where_no_words_guide_is_refused(session, picture):
     with pytest.raises(TaskError, match="draws from no words"):
         session.generate("ct-to-mri", picture, guidance=2.0)
+
+
+def test_super_resolution_is_fitted_to_its_input_and_nothing_else_is(session, picture):
+    alone = session.generate("super-resolution", picture)
+    batched, drawn = session.run([Request("super-resolution", picture), Request("reconstruct", picture)])
+    assert alone.fitted
+    assert batched.fitted
+    assert np.array_equal(alone.pixels, batched.pixels)
+    assert not drawn.fitted
+    painted = session.paint(np.array([drawn.codes]))[0]
+    assert np.array_equal(np.broadcast_to(drawn.pixels.reshape(*painted.shape[:2], -1), painted.shape), painted)
+    assert alone.pixels.ndim == 2  # the input is grey
+    given = session.config.preprocessing.model_copy(update={"size": len(alone.pixels)})
+    with PillowImage.open(picture) as opened:
+        square = given.square(np.asarray(opened))[..., 0]
+    rows, _ = given.window(20, 30)
+    assert np.array_equal(alone.pixels[: rows.start], square[: rows.start])

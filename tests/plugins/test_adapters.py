@@ -39,6 +39,27 @@ def test_moelora_with_the_same_experts_equals_hlora():
     assert not torch.allclose(merged(x, output), output)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_hlora_is_the_papers_equations(dtype):
+    torch.manual_seed(2)
+    layer = HLoRA(12, 20, 8, 4, 16.0).to(dtype)
+    torch.nn.init.normal_(layer.lora_B.weight)
+    x, output = torch.randn(5, 7, 12, dtype=dtype), torch.randn(5, 7, 20, dtype=dtype)
+    expanded = layer.lora_route(x).softmax(-1).repeat_interleave(2, -1)
+    low = layer.lora_A(x) * expanded
+    expected = output + 16.0 * 4 / 8 * (low.float() @ layer.lora_B.weight.T.float())
+    torch.testing.assert_close(layer(x, output), expected.to(dtype))
+
+
+def test_decoding_first_leaves_hlora_trainable():
+    layer = HLoRA(12, 20, 15, 5, 15.0)  # a size no other test has: nothing of it is kept from before
+    with torch.inference_mode():
+        layer(torch.randn(1, 1, 12), torch.randn(1, 1, 20))
+    torch.nn.init.normal_(layer.lora_B.weight)
+    layer(torch.randn(2, 3, 12), torch.randn(2, 3, 20)).sum().backward()
+    assert all(parameter.grad.abs().max() > 0 for parameter in layer.parameters())
+
+
 @pytest.mark.parametrize("kind", [HLoRA, MoELoRA])
 def test_rank_must_divide_into_experts(kind):
     with pytest.raises(ValueError, match="not a multiple"):

@@ -11,14 +11,22 @@ from healthgpt.sources.catalog import SOURCES, present, source_named
 def test_rows_are_named_by_their_key_and_give_something() -> None:
     for name, source in SOURCES.items():
         assert source.name == name
-        assert source.samples or source.text_pairs
+        assert source.samples or source.text_pairs or source.published
         assert source.licence
         assert source.obtain
-    assert len({source.folder for source in SOURCES.values()}) == len(SOURCES)
+    assert len({source.folder for source in PACKS.values()}) == len(PACKS)
+
+
+PACKS = {name: source for name, source in SOURCES.items() if source.samples or source.text_pairs}
+"""The sources nano is trained on."""
+
+
+PACKS = {name: source for name, source in SOURCES.items() if source.samples or source.text_pairs}
+"""The sources nano is trained on."""
 
 
 def test_no_non_commercial_pack() -> None:
-    assert not [s for s in SOURCES.values() if s.folder.startswith("nc_") or "NC" in s.licence.split("-")]
+    assert not [s for s in PACKS.values() if s.folder.startswith("nc_") or "NC" in s.licence.split("-")]
 
 
 def test_present_lists_what_is_there(tmp_path: Path) -> None:
@@ -43,4 +51,4 @@ def test_misspelt_name_gets_a_hint() -> None:
 
 
 def test_all_packs_are_present(packs: Path) -> None:
-    assert present(packs) == list(SOURCES)
+    assert [name for name in present(packs) if name in PACKS] == list(PACKS)

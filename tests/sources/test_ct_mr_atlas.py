@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from healthgpt.imaging.volume import Volume, read_volume
 from healthgpt.record import Sample
 from healthgpt.sources import ct_mr_atlas
-from healthgpt.sources.volume_slices import Volume
 
 
 @settings(deadline=None)
@@ -54,6 +54,6 @@ def test_real_pack(packs: Path, lawful: Callable[[list[Sample]], None]) -> None:
 
 
 def test_brain_is_brain_in_hounsfield_units(packs: Path) -> None:
-    volume = ct_mr_atlas.load_volume(packs / "ct_mr_atlas" / "scct_stripped.nii.gz")
+    volume = read_volume(packs / "ct_mr_atlas" / "scct_stripped.nii.gz")
     hounsfield = ct_mr_atlas.cormack_to_hounsfield(volume.values[volume.values > 900])
     assert np.median(hounsfield) == pytest.approx(30, abs=10)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from healthgpt.errors import DataError
+from healthgpt.imaging.volume import read_volume
 from healthgpt.record import Sample
 from healthgpt.sources import (
     ct_volumes,
@@ -54,8 +55,8 @@ def test_ct_volumes(packs: Path, lawful: Callable[[list[Sample]], None]) -> None
 
 def test_left_out_ct_volume_is_a_copy(packs: Path) -> None:
     # Why example_ct_sm is left out: as another patient it could leak into another split.
-    whole = ct_volumes.load_volume(packs / "ct_volumes" / "example_ct.nii.gz").values
-    piece = ct_volumes.load_volume(packs / "ct_volumes" / "example_ct_sm.nii.gz").values
+    whole = read_volume(packs / "ct_volumes" / "example_ct.nii.gz").values
+    piece = read_volume(packs / "ct_volumes" / "example_ct_sm.nii.gz").values
     assert np.array_equal(whole[:, :, 82:112], piece)
 
 

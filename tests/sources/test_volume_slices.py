@@ -12,7 +12,8 @@ from healthgpt.errors import ImageError
 from healthgpt.imaging.image import Window
 from healthgpt.imaging.intensity import to_display
 from healthgpt.imaging.read import read_image
-from healthgpt.sources.volume_slices import Volume, axial_pixels, axial_slices, load_volume
+from healthgpt.imaging.volume import Volume, read_volume
+from healthgpt.sources.volume_slices import axial_pixels, axial_slices
 
 WINDOW = Window(centre=50.0, width=100.0)
 
@@ -39,7 +40,7 @@ def test_axes_of_the_file_do_not_matter(order: tuple[int, int, int], signs: tupl
     wanted = np.array([[axis, sign] for axis, sign in zip(order, signs, strict=True)], float)
     path = tmp_path / "body.nii.gz"
     nibabel.save(image.as_reoriented(wanted), path)
-    volume = load_volume(path)
+    volume = read_volume(path)
     assert volume.values.shape == (20, 24, 12)
     check_shown(axial_pixels(volume, 3, modality="mri", units="arbitrary", window=WINDOW))
 
@@ -50,7 +51,7 @@ def test_meta_image_positions_are_lps(tmp_path: Path) -> None:
     image.SetSpacing((2.0, 2.0, 3.0))
     path = tmp_path / "body.mha"
     SimpleITK.WriteImage(image, str(path))
-    volume = load_volume(path)
+    volume = read_volume(path)
     assert volume.spacing_mm == (2.0, 2.0, 3.0)
     check_shown(axial_pixels(volume, 3, modality="ct", units="hounsfield", window=WINDOW))
 
@@ -74,13 +75,13 @@ def test_what_is_no_volume_is_refused(tmp_path: Path) -> None:
     for name in ("broken.nii.gz", "broken.mha"):
         (tmp_path / name).write_bytes(b"nothing")
         with pytest.raises(ImageError, match="broken"):
-            load_volume(tmp_path / name)
+            read_volume(tmp_path / name)
     nibabel.save(nibabel.Nifti1Image(np.zeros((3, 3, 3, 2), np.float32), np.eye(4)), tmp_path / "series.nii.gz")
-    with pytest.raises(ImageError, match="4 dimensions"):
-        load_volume(tmp_path / "series.nii.gz")
+    with pytest.raises(ImageError, match="4D image"):
+        read_volume(tmp_path / "series.nii.gz")
 
 
 def test_agrees_with_reading_one_slice(packs: Path) -> None:
     for path in (packs / "ct_volumes" / "example_ct.nii.gz", packs / "ct_volumes" / "3DCT_lung_baseline_small.mha"):
-        ours = axial_pixels(load_volume(path), 40, modality="ct", units="hounsfield", window=Window(40.0, 400.0))
+        ours = axial_pixels(read_volume(path), 40, modality="ct", units="hounsfield", window=Window(40.0, 400.0))
         assert np.array_equal(ours, to_display(read_image(path, 40), Window(40.0, 400.0)))

@@ -38,3 +38,21 @@ def test_a_picture_of_the_right_size_is_untouched():
 def test_settings_it_does_not_know_are_refused():
     with pytest.raises(ValueError, match="Extra inputs"):
         Preprocessing(size=16, surprise=1)
+
+
+@given(st.integers(1, 70), st.integers(1, 70), st.sampled_from([8, 16, 31]))
+@settings(max_examples=60, deadline=None)
+def test_the_window_holds_the_picture_and_no_border(height, width, size):
+    preprocessing = Preprocessing(size=size, pad_colour=(255, 0, 0))
+    inside = np.zeros((size, size), dtype=bool)
+    inside[preprocessing.window(height, width)] = True
+    whole = size * min(height, width) / max(height, width)
+    assert abs(inside.sum() / size - whole) <= 2
+    assert Preprocessing(size=size, fit="squash").window(height, width) == (slice(0, size), slice(0, size))
+
+
+def test_the_window_of_a_wide_picture():
+    preprocessing = Preprocessing(size=16, pad_colour=(10, 20, 30))
+    square = preprocessing.square(np.full((8, 16), 255, dtype=np.uint8))
+    assert preprocessing.window(8, 16) == (slice(4, 12), slice(0, 16))
+    assert (square[preprocessing.window(8, 16)] == 255).all()

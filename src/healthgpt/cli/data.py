@@ -1,78 +1,59 @@
-"""``healthgpt data``: build a data folder from VL-Phantom and real packs, list the sources, make sample images."""
+"""``healthgpt data``: the group of data commands, and those about VL-Phantom."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from healthgpt.cli import options
-from healthgpt.cli.console import note, print_table
+from healthgpt.cli import data_build, data_check, data_encode, data_inspect, data_sources
+from healthgpt.cli.console import note
 from healthgpt.errors import DataError, OutputError, closest
 from healthgpt.tasks import GENERATION_TASKS, MODALITIES
 
-app = typer.Typer(help="Build data sets, list their sources, make sample images.", invoke_without_command=True)
+app = typer.Typer(help="Build data sets, check and look at them, list their sources.", invoke_without_command=True)
 SPLITS = ("train", "validation", "test")
 
 
 @app.callback()
 def _bare(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
-        sources()
+        data_sources.sources(None, None)
 
 
-@app.command("sources")
-def sources(
-    packs: Annotated[Path | None, typer.Option("--packs", help="Folder of real packs, to see which are there.")] = None,
-) -> None:
-    """List the data sets that can be built, with their licences."""
-    from healthgpt.data.build import LICENCE, PHANTOM
-    from healthgpt.sources.catalog import SOURCES, present
-
-    here = set(present(packs)) if packs is not None else set()
-    rows = [[PHANTOM, "procedural images with known truth", LICENCE, "yes, generated"]]
-    for name, source in SOURCES.items():
-        rows.append([name, source.title, source.licence, "yes" if name in here else "no" if packs else "see --packs"])
-    print_table("", ["source", "what", "licence", "here"], rows)
+app.command("sources")(data_sources.sources)
+app.command("fetch")(data_sources.fetch)
+app.command("mixtures")(data_sources.mixtures)
+app.command("build")(data_build.build)
+app.command("show")(data_build.show)
+app.command("encode")(data_encode.encode)
+app.command("check")(data_check.check)
+app.command("inspect")(data_inspect.inspect)
 
 
-@app.command("build")
-def build(
+@app.command("phantom")
+def phantom(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where records.jsonl and images/ go.")],
-    cases: Annotated[int, typer.Option("--cases", min=0, help="VL-Phantom cases of each modality.")] = 100,
+    cases: Annotated[int, typer.Option("--cases", min=0, help="Cases of each modality.")] = 100,
     pairs: Annotated[int, typer.Option("--pairs", min=0, help="Pairs of each generation task.")] = 100,
     split: Annotated[str, typer.Option("--split", help=f"Seeds of the cases: {', '.join(SPLITS)}.")] = "train",
-    packs: Annotated[
-        Path | None, typer.Option("--packs", help="Folder of real packs; every one with images joins in.")
-    ] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes to use.")] = 1,
 ) -> None:
-    """Write VL-Phantom cases and real packs as records and PNG files; a stopped build goes on where it was."""
+    """Write VL-Phantom cases as records and PNG files; a stopped build goes on where it was."""
     if split not in SPLITS:
         raise DataError(f"unknown split '{split}'", allowed=", ".join(SPLITS), next_step=closest(split, list(SPLITS)))
-    options.check_packs(packs)
 
     from rich.console import Console
     from rich.progress import Progress
 
-    from healthgpt.data.build import build as build_folder
-    from healthgpt.data.build import plan_jobs
-    from healthgpt.sources.catalog import SOURCES, present
+    from healthgpt.data.sample_folder import build as build_folder
+    from healthgpt.data.sample_folder import plan_jobs
 
-    jobs = plan_jobs(
-        dict.fromkeys(MODALITIES, cases),
-        dict.fromkeys(GENERATION_TASKS, pairs),
-        split,  # type: ignore[arg-type]
-        [name for name in present(packs) if SOURCES[name].samples is not None] if packs is not None else (),
-    )
+    jobs = plan_jobs(dict.fromkeys(MODALITIES, cases), dict.fromkeys(GENERATION_TASKS, pairs), split)  # type: ignore[arg-type]
     _make_folder(folder)
     with Progress(console=Console(stderr=True)) as bar:
         line = bar.add_task("building", total=len(jobs))
         count = build_folder(
-            folder,
-            jobs,
-            packs=packs,
-            workers=workers,
-            progress=lambda done, total: bar.update(line, completed=done, total=total),
+            folder, jobs, workers=workers, progress=lambda done, total: bar.update(line, completed=done, total=total)
         )
     note(f"{count} records in {folder / 'records.jsonl'}")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from healthgpt.data.build import CASE_MAKERS, to_bytes
+from healthgpt.data.sample_folder import CASE_MAKERS, to_bytes
 from healthgpt.errors import DataError
 from healthgpt.imaging.write import write_png
 from healthgpt.phantoms.case import SEED_RANGES, Case

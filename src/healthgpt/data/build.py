@@ -1,166 +1,218 @@
-"""Write a data folder: VL-Phantom cases, generation pairs and real packs as PNG files and records.
+"""Original downloads to a VL-Health data set, in five steps read top-down in ``build``.
 
-    FOLDER/images/*.png      input and target images, 8-bit
-    FOLDER/records.jsonl     one record a line, written last: a folder without it is unfinished
+    1 plan     every published file cut into chunks                        plan.py
+    2 draft    each chunk: rows to clean words and stored pictures         draft_chunk.py   (any worker)
+    3 settle   what depends on all rows: leaks, splits, repeats, mixture   settle.py, leaks.py
+    4 seal     drafts to validated records in Parquet shards               seal.py          (any worker)
+    5 finish   index, leak report, quarantine, data card, manifest         finish.py
 
-Work is cut into jobs of some cases; a finished job leaves ``jobs/NAME.jsonl`` and is not done again, so a
-killed build goes on where it stopped and ends with the same bytes.
+Every step leaves its result in FOLDER/work, whole, so a killed build goes on where it stopped; what it writes does
+not depend on how many workers there were or in which order they finished.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
+from typing import Any, Protocol, TypeVar
 
-import numpy as np
-from PIL import Image as PillowImage
+from healthgpt.data.draft_chunk import PLACES, draft_chunk
+from healthgpt.data.finish import finish, join_lines, told
+from healthgpt.data.picture_links import link_pictures
+from healthgpt.data.plan import Plan, load_plan, make_plan, save_plan
+from healthgpt.data.seal import SealJob, plan_sealing, seal
+from healthgpt.data.settings import BuildSettings
+from healthgpt.data.settle import held_out_units, settle, source_totals
+from healthgpt.data.shards import MANIFEST, Manifest, load_manifest
+from healthgpt.errors import DataError, OutputError
 
-from healthgpt.errors import DataError
-from healthgpt.phantoms import chest_xray, ct, fundus, microscopy, mri, oct, ultrasound
-from healthgpt.phantoms.case import SEED_RANGES, Case
-from healthgpt.phantoms.pairs import make_pair
-from healthgpt.record import Provenance, Record, Sample, Split, read_records, write_records
-from healthgpt.sources.catalog import SOURCES
-from healthgpt.tasks import TASKS
+Item = TypeVar("Item")
+Progress = Callable[[str, int, int], None]
+"""Told the step, how many of its pieces are done and how many there are."""
+Done = Iterator[tuple[int, dict[str, Any]]]
+STEPS = ("reading", "looking for leaks", "writing")
+REASONS_SHOWN = 5
 
-CASE_MAKERS: dict[str, Callable[..., Case]] = {
-    "x-ray": chest_xray.make_case,
-    "ct": ct.make_case,
-    "mri": mri.make_case,
-    "microscopy": microscopy.make_case,
-    "oct": oct.make_case,
-    "ultrasound": ultrasound.make_case,
-    "fundus": fundus.make_case,
-}
-"""How a case of each modality is simulated."""
 
-PHANTOM = "vl-phantom"
-LICENCE = "Apache-2.0"
-CASES_PER_JOB = 50
+class Workers(Protocol):
+    """Where the pieces of a step are done: processes here, or machines of a cluster."""
+
+    def each(self, work: Callable[[Item], dict[str, Any]], items: Sequence[Item]) -> Done:
+        """Do ``work`` for every item; yields (number of the item, result) as they get done, in any order."""
+        ...
 
 
 @dataclass(frozen=True)
-class Job:
-    """Some phantom cases of a modality, some pairs of a generation task, or one real pack."""
+class LocalWorkers:
+    """Processes of this machine."""
 
-    kind: str
-    name: str
-    split: Split
-    first: int = 0
-    count: int = 0
+    count: int = 1
 
-    @property
-    def label(self) -> str:
-        return f"{self.kind}-{self.name}-{self.split}-{self.first:07d}"
-
-
-def to_bytes(pixels: np.ndarray) -> np.ndarray:
-    """[0, 1] floats to uint8, rounded."""
-    return np.clip(np.rint(pixels * 255), 0, 255).astype(np.uint8)
-
-
-def case_samples(modality: str, seed: int, split: Split, size: int) -> Iterator[Sample]:
-    """Every question and the report of one case; the picture is carried by each."""
-    case = CASE_MAKERS[modality](seed, size)
-    image = to_bytes(case.image)
-    provenance = Provenance(
-        source=PHANTOM, licence=LICENCE, original_id=f"{modality}/{seed}", group=f"{modality}/{seed}"
-    )
-    for number, question in enumerate(case.questions):
-        record = Record(
-            id=f"{PHANTOM}-{modality}-{seed}-{number}", task=modality, instruction=question.instruction,
-            response=question.answer, options=question.options, kind=question.kind,
-            image=f"images/{modality}-{seed}.png", split=split, provenance=provenance,
-        )  # fmt: skip
-        yield Sample(record, image, None)
-    phrasings = TASKS[modality].instructions
-    record = Record(
-        id=f"{PHANTOM}-{modality}-{seed}-report", task=modality, instruction=phrasings[seed % len(phrasings)],
-        response=case.report, kind="report", image=f"images/{modality}-{seed}.png", split=split, provenance=provenance,
-    )  # fmt: skip
-    yield Sample(record, image, None)
+    def each(self, work: Callable[[Item], dict[str, Any]], items: Sequence[Item]) -> Done:
+        if self.count == 1:
+            yield from ((number, work(item)) for number, item in enumerate(items))
+            return
+        with ProcessPoolExecutor(self.count, get_context("spawn"), _end_with_parent) as pool:
+            futures = {pool.submit(work, item): number for number, item in enumerate(items)}
+            try:
+                for future in as_completed(futures):
+                    yield futures[future], future.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
 
 
-def pair_sample(task: str, seed: int, split: Split, size: int) -> Sample:
-    """One generation example: instruction (with the report, if that is the input), input and target image."""
-    pair = make_pair(task, seed, size)
-    phrasings = TASKS[task].instructions
-    instruction = f"{phrasings[seed % len(phrasings)]} {pair.text}".strip()
-    image = None if pair.input is None else to_bytes(pair.input)
-    record = Record(
-        id=f"{PHANTOM}-{task}-{seed}", task=task, instruction=instruction,
-        image=None if image is None else f"images/{task}-{seed}-input.png",
-        target_image=f"images/{task}-{seed}-target.png", split=split,
-        provenance=Provenance(source=PHANTOM, licence=LICENCE, original_id=f"{task}/{seed}", group=f"{task}/{seed}"),
-    )  # fmt: skip
-    return Sample(record, image, to_bytes(pair.target))
+def _end_with_parent() -> None:
+    """A worker of a killed build must not go on beside those of the next."""
 
+    def watch() -> None:
+        parent = parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
 
-def job_samples(job: Job, size: int, packs: Path | None) -> Iterator[Sample]:
-    """The samples of one job."""
-    if job.kind == "pack":
-        if packs is None:
-            raise ValueError("a pack job needs the packs' folder")
-        samples = SOURCES[job.name].samples
-        if samples is None:
-            raise DataError(f"pack '{job.name}' has no images", next_step="name it under data.text_packs")
-        yield from samples(packs)
-        return
-    start = SEED_RANGES[job.split].start + job.first
-    for seed in range(start, start + job.count):
-        if job.kind == "case":
-            yield from case_samples(job.name, seed, job.split, size)
-        else:
-            yield pair_sample(job.name, seed, job.split, size)
-
-
-def run_job(job: Job, folder: Path, size: int, packs: Path | None) -> int:
-    """Write one job's images and records; returns how many records."""
-    done = folder / "jobs" / f"{job.label}.jsonl"
-    if done.is_file():
-        return sum(1 for _ in read_records(done))
-    written: set[str] = set()
-    records = []
-    for record, image, target in job_samples(job, size, packs):
-        for name, pixels in ((record.image, image), (record.target_image, target)):
-            if name is not None and pixels is not None and name not in written:
-                path = folder / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                PillowImage.fromarray(pixels).save(path, compress_level=1)
-                written.add(name)
-        records.append(record)
-    return write_records(done, records)
-
-
-def plan_jobs(cases: dict[str, int], pairs: dict[str, int], split: Split, packs: Iterable[str] = ()) -> list[Job]:
-    """Jobs for so many cases per modality and pairs per generation task, and whole packs."""
-    jobs = [
-        Job(kind, name, split, first, min(CASES_PER_JOB, count - first))
-        for kind, counts in (("case", cases), ("pair", pairs))
-        for name, count in counts.items()
-        for first in range(0, count, CASES_PER_JOB)
-    ]
-    return jobs + [Job("pack", name, split) for name in packs]
+    Thread(target=watch, daemon=True).start()
 
 
 def build(
-    folder: Path,
-    jobs: list[Job],
-    *,
-    size: int = 128,
-    packs: Path | None = None,
-    workers: int = 1,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> int:
-    """Run all jobs on ``workers`` processes and join their records; returns how many records there are."""
-    (folder / "jobs").mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = [pool.submit(run_job, job, folder, size, packs) for job in jobs]
-        for done, future in enumerate(as_completed(futures), start=1):
-            future.result()
-            progress(done, len(jobs))
-    return write_records(
-        folder / "records.jsonl",
-        (record for job in jobs for record in read_records(folder / "jobs" / f"{job.label}.jsonl")),
+    folder: Path, settings: BuildSettings, workers: Workers, progress: Progress = lambda step, done, total: None
+) -> Manifest:
+    """Build a data set in ``folder``, or go on with one that was begun there with the same settings.
+
+    Raises ``DataError`` for sources that are not as published and when too many rows are malformed, ``OutputError``
+    when the folder holds something else.
+    """
+    folder = folder.absolute()  # workers may stand elsewhere
+    work = folder / "work"
+    if (folder / MANIFEST).is_file() and work.is_dir():  # killed when all was done but tidying up
+        manifest = load_manifest(folder)
+        _tidy(folder, manifest)
+        if manifest.settings == told(settings):
+            return manifest
+    plan = _begun(folder, settings)
+    summaries = _draft_all(plan, folder, workers, progress)
+    check_quarantine(summaries, settings, folder)
+    progress(STEPS[1], 0, 1)
+    splits, report = link_pictures(
+        [work / "pictures" / f"{chunk.label}.parquet" for chunk in plan.chunks],
+        [chunk.source for chunk in plan.chunks],
     )
+    drafts = [work / "drafts" / f"{chunk.label}.parquet" for chunk in plan.chunks]
+    splits = splits.with_held_out(*held_out_units(drafts))
+    splits.save(work / "unit_splits.npz")
+    settled = settle(summaries, settings, work, splits)
+    (work / "settled.json").write_text(settled.model_dump_json(), encoding="utf-8")
+    progress(STEPS[1], 1, 1)
+    sealed = _seal_all(plan_sealing(summaries), settings, folder, workers, progress)
+    manifest = finish(folder, settings, summaries, sealed, settled, report)
+    _tidy(folder, manifest)
+    return manifest
+
+
+def _tidy(folder: Path, manifest: Manifest) -> None:
+    if manifest.settings["images"] == "embed":
+        shutil.rmtree(folder / "images", ignore_errors=True)
+    shutil.rmtree(folder / "work", ignore_errors=True)
+
+
+def _begun(folder: Path, settings: BuildSettings) -> Plan:
+    """The plan to work by: the one found in the folder, when it is of the same settings and the same files."""
+    path = folder / "work" / "plan.json"
+    if (folder / MANIFEST).is_file():
+        raise OutputError(f"{folder} holds a finished data set", next_step="choose another folder, or remove it first")
+    # A build killed at its very beginning leaves folders, and maybe half a plan.
+    if not path.is_file() and any(one.is_file() and one.parent != path.parent for one in folder.rglob("*")):
+        raise OutputError(f"{folder} is not empty", next_step="choose another folder, or remove it first")
+    plan = make_plan(settings)
+    if path.is_file():
+        begun = load_plan(path)
+        if begun.settings != settings:
+            raise OutputError(
+                f"{folder} holds a build with other settings",
+                next_step="build with the same options, or choose another folder",
+            )
+        if begun != plan:
+            raise OutputError(
+                f"the originals have changed since the build in {folder} was begun",
+                next_step="remove that folder and build again",
+            )
+        return begun
+    try:
+        for name in (*(f"work/{place}" for place in (*PLACES, "sealed", "withheld")), "data"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise OutputError(
+            f"cannot make the folder {folder}", found=str(fault.strerror), next_step="choose another folder"
+        ) from fault
+    save_plan(plan, path)
+    return plan
+
+
+def _draft_all(plan: Plan, folder: Path, workers: Workers, progress: Progress) -> list[dict[str, Any]]:
+    """All chunks' summaries, in order; stops as soon as a source has more malformed rows than is allowed."""
+    settings, total = plan.settings, len(plan.chunks)
+    planned: Counter[str] = Counter()
+    for chunk in plan.chunks:
+        planned[chunk.source] += chunk.rows
+    summaries: dict[int, dict[str, Any]] = {}
+    refused: Counter[str] = Counter()
+    job = partial(draft_chunk, settings=settings, folder=folder)
+    progress(STEPS[0], 0, total)
+    for number, summary in workers.each(job, plan.chunks):
+        summaries[number] = summary
+        source = summary["source"]
+        refused[source] += summary["refused"]
+        if planned[source] and refused[source] > settings.max_quarantined * planned[source]:
+            _stop_for_quarantine(source, refused[source], planned[source], settings, folder)
+        progress(STEPS[0], len(summaries), total)
+    return [summaries[number] for number in range(total)]
+
+
+def check_quarantine(summaries: list[dict[str, Any]], settings: BuildSettings, folder: Path) -> None:
+    """``DataError`` when a source's share of malformed rows is beyond ``max_quarantined``."""
+    for source, totals in source_totals(summaries).items():
+        if totals["quarantined"] > settings.max_quarantined * max(totals["rows"], 1):
+            _stop_for_quarantine(source, totals["quarantined"], totals["rows"], settings, folder)
+
+
+def _stop_for_quarantine(source: str, refused: int, rows: int, settings: BuildSettings, folder: Path) -> None:
+    """Write the quarantine so that it can be looked at, and stop."""
+    join_lines(folder / "work" / "refused", folder / "work" / "quarantine.jsonl")
+    reasons: Counter[str] = Counter()
+    with (folder / "work" / "quarantine.jsonl").open(encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            if row["source"] == source:
+                reasons[row["reason"]] += 1
+    common = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common(REASONS_SHOWN))
+    missing = reasons["image missing"] > refused / 2
+    raise DataError(
+        f"too many rows of '{source}' cannot be used: {refused} of {rows}",
+        found=common,
+        allowed=f"{settings.max_quarantined:.2%}",
+        next_step=f"see {folder / 'work' / 'quarantine.jsonl'}; then "
+        + (
+            f"put the images there, or build its words alone with --words-only {source}"
+            if missing
+            else "mend the files"
+        )
+        + ", or allow more with --max-quarantined",
+    )
+
+
+def _seal_all(
+    jobs: list[SealJob], settings: BuildSettings, folder: Path, workers: Workers, progress: Progress
+) -> list[dict[str, Any]]:
+    sealed: dict[int, dict[str, Any]] = {}
+    progress(STEPS[2], 0, len(jobs))
+    for number, result in workers.each(partial(seal, settings=settings, folder=folder), jobs):
+        sealed[number] = result
+        progress(STEPS[2], len(sealed), len(jobs))
+    return [sealed[number] for number in range(len(jobs))]

@@ -4,10 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image as PillowImage
 
-from healthgpt.errors import DataError
-from healthgpt.record import Record, Split, read_records
+from healthgpt.data.shards import picture_of, records_with_pictures
+from healthgpt.record import Record, Split
 from healthgpt.tasks import TASKS
 from healthgpt.vision.preprocess import Preprocessing
 
@@ -64,31 +63,24 @@ def load_examples(
     index_of: dict[str, int] = {}
     grouped: dict[tuple[str, int], list[Record]] = {}
 
-    def image_index(name: str) -> int:
+    def image_index(name: str, embedded: bytes | None) -> int:
         if name not in index_of:
-            path = folder / name
-            if not path.resolve().is_relative_to(folder.resolve()):
-                raise DataError("a record names an image outside its folder", found=name)
-            try:
-                with PillowImage.open(path) as picture:
-                    square = preprocessing.square(np.asarray(picture))
-            except OSError as fault:
-                raise DataError(f"image {path} of a record cannot be read", found=str(fault)) from fault
+            square = preprocessing.square(picture_of(folder, name, embedded))
             grey = bool((square[..., 0] == square[..., 1]).all() and (square[..., 1] == square[..., 2]).all())
             index_of[name] = len(examples.images)
             examples.images.append(square[..., 0].copy() if grey else square)
             examples.names.append(name)
         return index_of[name]
 
-    for record in read_records(folder / "records.jsonl"):
-        if record.split != split or (sources is not None and record.provenance.source not in sources):
+    for record, pictures in records_with_pictures(folder, split):
+        if sources is not None and record.provenance.source not in sources:
             continue
-        image = image_index(record.image) if record.image is not None else None
+        image = image_index(record.image, pictures.get(record.image)) if record.image is not None else None
         if TASKS[record.task].family == "comprehension":
             if image is not None:
                 grouped.setdefault((record.task, image), []).append(record)
         elif record.target_image is not None:
-            target = image_index(record.target_image)
+            target = image_index(record.target_image, pictures.get(record.target_image))
             examples.drawings.append(Drawing(record.task, image, target, record))
     examples.readings = [Reading(task, image, tuple(records)) for (task, image), records in grouped.items()]
     return examples

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image as PillowImage
 
-from healthgpt.data.build import PHANTOM, build, plan_jobs
+from healthgpt.data.sample_folder import PHANTOM, build, plan_jobs
 from healthgpt.evaluation.answers import Majority, rates
 from healthgpt.evaluation.findings import agreement_with_others, finding_agreement, measured
 from healthgpt.evaluation.pictures import bicubic, mean_scores
@@ -93,7 +93,7 @@ def _load(folder: Path, name: str | None, session: Session) -> np.ndarray | None
 
 
 def codec_ceiling(session: Session, truths: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """What the codec alone makes of the truth: no model that speaks its codes can be closer."""
+    """What the codec alone makes of the truth: no picture that shows only codes can be closer."""
     images = []
     for start in range(0, len(truths), 32):
         images += list(session.paint(session.encode(np.stack(truths[start : start + 32]))))

@@ -5,9 +5,12 @@ import numpy as np
 from healthgpt.imaging.image import Image, Window
 
 WINDOWS: dict[str, Window] = {
+    "brain": Window(40, 80),
     "head": Window(40, 200),
     "soft-tissue": Window(40, 400),
+    "pelvis": Window(40, 400),
     "lung": Window(-600, 1500),
+    "bone": Window(400, 1800),
 }
 """Usual CT windows, in HU."""
 

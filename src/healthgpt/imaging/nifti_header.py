@@ -55,6 +55,7 @@ def nifti_layout(path: Path) -> VolumeLayout:
         slope=1.0 if slope is None else float(slope),
         intercept=0.0 if intercept is None else float(intercept),
         notes=() if stated else (("orientation", "not stated in the file; the NIfTI default is assumed"),),
+        stated_spacing=tuple(float(size) for size in header["pixdim"][1 : 1 + min(3, len(shape))]),
     )  # fmt: skip
 
 

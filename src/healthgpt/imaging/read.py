@@ -6,7 +6,8 @@ decoding, nothing is unpickled, and no file is opened that the header names outs
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,19 +63,30 @@ def read_image(path: str | Path, slice_index: int | None = None) -> Image:
     Raises ``ImageError`` when the file is missing, damaged, too large, of another kind, or holds no picture.
     """
     path = Path(path)
-    content = _first_bytes(path)
-    kind = _kind_of(path, content)
+    content = first_bytes(path)
+    kind = kind_of(path, content)
     if kind is None:
         raise ImageError(
             f"{path} is not an image file this program reads",
-            found=_described(content),
+            found=described(content),
             allowed=FORMATS,
             next_step="convert it to one of these",
         )
+    with decoding(path, kind) as caught:
+        image = READERS[kind](path, slice_index)
+    if caught:
+        told = dict.fromkeys(" ".join(str(warning.message).split())[:200] for warning in caught)
+        image.notes["warnings"] = "; ".join(told)
+    return _with_picture(image)
+
+
+@contextmanager
+def decoding(path: Path, kind: str) -> Iterator[list[warnings.WarningMessage]]:
+    """Decode untrusted bytes inside: whatever is raised comes out as an ``ImageError``, warnings into the list."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            image = READERS[kind](path, slice_index)
+            yield caught
         except ImageError:
             raise
         except Exception as fault:  # decoders of untrusted bytes raise anything, from struct.error to RecursionError
@@ -84,13 +96,9 @@ def read_image(path: str | Path, slice_index: int | None = None) -> Image:
                 allowed=f"a whole {kind} file",
                 next_step="copy or export the file again",
             ) from fault
-    if caught:
-        told = dict.fromkeys(" ".join(str(warning.message).split())[:200] for warning in caught)
-        image.notes["warnings"] = "; ".join(told)
-    return _with_picture(image)
 
 
-def _first_bytes(path: Path) -> bytes:
+def first_bytes(path: Path) -> bytes:
     """The first 1024 bytes of a regular file, or the ``ImageError`` that says why there are none."""
     try:
         if path.is_dir():
@@ -133,7 +141,7 @@ def _first_bytes(path: Path) -> bytes:
     return content
 
 
-def _kind_of(path: Path, content: bytes) -> str | None:
+def kind_of(path: Path, content: bytes) -> str | None:
     """The key of ``READERS`` for these first bytes; the file name plays no part."""
     if content[128:132] == b"DICM":
         return "DICOM"
@@ -157,7 +165,7 @@ def _kind_of(path: Path, content: bytes) -> str | None:
     return None
 
 
-def _described(content: bytes) -> str:
+def described(content: bytes) -> str:
     """A few words on bytes of no known image kind."""
     for magic, words in _OTHER_KINDS:
         if content.startswith(magic):

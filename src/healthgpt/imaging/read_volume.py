@@ -98,14 +98,20 @@ def _scale(layout: VolumeLayout, axis: int, index: int, picture: np.ndarray) -> 
     if layout.channels > 1:
         return ("display" if layout.dtype == np.uint8 else "arbitrary"), None
     middle = layout.shape[axis] // 2
-    if _spans_hounsfield(picture) or (index != middle and _spans_hounsfield(layout.slice_along(axis, middle))):
+    if spans_hounsfield(picture) or (index != middle and spans_hounsfield(layout.slice_along(axis, middle))):
         return "hounsfield", "ct"
     return "arbitrary", None
 
 
-def _spans_hounsfield(values: np.ndarray) -> bool:
-    finite = values[np.isfinite(values)]
-    return finite.size > 0 and bool(finite.min() <= HOUNSFIELD_AIR and finite.max() >= HOUNSFIELD_BONE)
+def spans_hounsfield(values: np.ndarray) -> bool:
+    """Whether values, of any shape, reach from air to bone; those that are not finite do not count."""
+    ends = float(values.min()), float(values.max())
+    if not np.isfinite(ends).all():
+        finite = values[np.isfinite(values)]
+        if finite.size == 0:
+            return False
+        ends = float(finite.min()), float(finite.max())
+    return ends[0] <= HOUNSFIELD_AIR and ends[1] >= HOUNSFIELD_BONE
 
 
 def _spacing(layout: VolumeLayout, vertical: int, horizontal: int) -> tuple[float, float] | None:

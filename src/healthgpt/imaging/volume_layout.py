@@ -53,6 +53,11 @@ class Inflated:
             passed += len(piece)
         return passed
 
+    @property
+    def ended(self) -> bool:
+        """Whether the stream was read to its checksum, which was right."""
+        return self._inflate.eof
+
 
 @dataclass(frozen=True)
 class VolumeLayout:
@@ -62,7 +67,8 @@ class VolumeLayout:
     varying faster still. ``affine``: (4, 4) voxel index to millimetres, RAS+ (x grows to the
     patient's right); None when the file is a bare 2D picture. ``offset``: bytes before the first
     voxel, counted after decompression when ``compression`` is ``whole`` (the header is compressed too) and
-    before it when it is ``voxels`` (only what follows the header is).
+    before it when it is ``voxels`` (only what follows the header is). ``stated_spacing``: millimetres along the
+    axes, where the header states them apart from the affine.
     """
 
     path: Path
@@ -76,6 +82,7 @@ class VolumeLayout:
     slope: float = 1.0
     intercept: float = 0.0
     notes: tuple[tuple[str, str], ...] = ()
+    stated_spacing: tuple[float, ...] = ()
 
     @property
     def voxel_bytes(self) -> int:
@@ -104,6 +111,20 @@ class VolumeLayout:
             values = values * self.slope + self.intercept
         return values.astype(np.float32)
 
+    def voxels(self) -> np.ndarray:
+        """All voxels, scaled: float32 (x, y, z) in file order, for one channel; one plane is held beside the result.
+
+        Raises ``ImageError`` when the file ends early, be it in the checksum that closes its compressed data.
+        """
+        values = np.empty(self.shape, np.float32, order="F")
+        planes = np.moveaxis(self._mapped(), 3, 0) if self.compression == "none" else self._inflated_planes(None)
+        for index, plane in enumerate(planes):
+            scaled = plane[0]
+            if (self.slope, self.intercept) != (1.0, 0.0):
+                scaled = scaled.astype(np.float64) * self.slope + self.intercept
+            values[..., index] = scaled
+        return values
+
     def _mapped(self) -> np.ndarray:
         """All voxels, (channels, x, y, z), left on disk."""
         if self.data_path.stat().st_size < self.offset + self.voxel_bytes:
@@ -122,6 +143,8 @@ class VolumeLayout:
                 if len(content) < plane_bytes:
                     raise self._truncated("the compressed data ends early", self.voxel_bytes)
                 yield np.frombuffer(content, self.dtype).reshape((self.channels, *self.shape[:2]), order="F")
+            if only is None and inflated.skip(_CHUNK) < _CHUNK and not inflated.ended:
+                raise self._truncated("the compressed data ends before its checksum", self.voxel_bytes)
 
     def _at_first_voxel(self, stream: BinaryIO) -> Inflated:
         if self.compression == "voxels":

@@ -17,6 +17,7 @@ from healthgpt.errors import InputError, ModelError, TaskError
 from healthgpt.imaging.image import Image
 from healthgpt.imaging.intensity import to_display
 from healthgpt.imaging.read import read_image
+from healthgpt.inference.consistency import fit_picture, measured_part
 from healthgpt.inference.decode import Ask, decode, decode_steps
 from healthgpt.inference.grammar import Utterance
 from healthgpt.inference.released import RELEASES, codec_place, released_folder
@@ -131,7 +132,7 @@ class Session:
         self._can(request, force=False)
         sampling = Sampling(temperature, top_k, top_p, seed)
         started = time.perf_counter()
-        row = self._row(request, sampling, max_new_tokens, history)
+        row = self._row(_opened(request), sampling, max_new_tokens, history)
         return self._answer(request, decode(self.model, [row], self.stop_ids)[0], started)
 
     def stream(
@@ -150,7 +151,7 @@ class Session:
         """The answer of ``ask`` in pieces, each as soon as it is certain; joined they are its text."""
         request = Request(ASK, image, question, slice_index)
         self._can(request, force=False)
-        row = self._row(request, Sampling(temperature, top_k, top_p, seed), max_new_tokens, history)
+        row = self._row(_opened(request), Sampling(temperature, top_k, top_p, seed), max_new_tokens, history)
         shown = text = ""
         for _, _, utterance in decode_steps(self.model, [row], self.stop_ids):
             text = self._text(utterance)
@@ -186,6 +187,7 @@ class Session:
         started = time.perf_counter()
         guidance = self.config.guidance if guidance is None else guidance
         sampling = Sampling(temperature, top_k, top_p, seed, guidance=guidance)
+        request = _opened(request)
         row = self._row(request, sampling, self._codes_per_image)
         return self._drawing(request, decode(self.model, [row], self.stop_ids)[0], started)
 
@@ -202,6 +204,7 @@ class Session:
         for request in requests:
             self._can(request, force=False)
         started = time.perf_counter()
+        requests = [_opened(request) for request in requests]
         rows = [
             self._row(r, sampling, max_new_tokens if r.family == "comprehension" else self._codes_per_image)
             for r in requests
@@ -229,16 +232,13 @@ class Session:
             self._codec()
 
     def _row(self, request: Request, sampling: Sampling, room: int, history: Sequence[Turn] = ()) -> Ask:
-        """The request as one row of a batch: file read, prompt built, image preprocessed."""
+        """The opened request as one row of a batch: prompt built, image preprocessed."""
         if room < 1:
             raise InputError("--max-new-tokens is out of range", found=str(room), allowed="1 or more")
         pixels = wordless = modality = None
-        if request.image is not None:
-            image = (
-                request.image if isinstance(request.image, Image) else read_image(request.image, request.slice_index)
-            )
-            modality = image.modality
-            pixels = self.config.preprocessing(to_display(image))
+        if isinstance(request.image, Image):
+            modality = request.image.modality
+            pixels = self.config.preprocessing(to_display(request.image))
         if request.family == "comprehension":
             task = request.task if request.task in TASKS else modality or MODALITIES[0]
             turns = [*history, ((request.text or "").strip(), None)]
@@ -269,7 +269,10 @@ class Session:
     def _drawing(self, request: Request, utterance: Utterance, started: float) -> Drawing:
         grid = np.array(utterance.codes(self.config.layout)).reshape(self.config.grid, self.config.grid)
         pixels = self.paint(grid[None])[0]
-        if (pixels == pixels[..., :1]).all():
+        fitted = False
+        if request.task == "super-resolution" and isinstance(request.image, Image):
+            pixels, fitted = self._fit(pixels, to_display(request.image)), True
+        if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
             pixels = pixels[..., 0]
         return Drawing(
             pixels=pixels,
@@ -278,7 +281,16 @@ class Session:
             seconds=time.perf_counter() - started,
             task=request.task,
             model=self.name,
+            fitted=fitted,
         )
+
+    def _fit(self, drawn: np.ndarray, given: np.ndarray) -> np.ndarray:
+        """A drawing of the codec's size that agrees with the given display pixels where those are a measurement."""
+        side = drawn.shape[0]
+        preprocessing = self.config.preprocessing.model_copy(update={"size": side})
+        height, width = given.shape[:2]
+        reach = measured_part(max(height, width), side)
+        return fit_picture(drawn, preprocessing.square(given), preprocessing.window(height, width), reach)
 
     def _codec(self) -> AnyCodec:
         if self.codec is None:
@@ -301,6 +313,13 @@ class Session:
         """VQ indices (N, rows, columns) -> uint8 pictures (N, height, width, 3)."""
         images = self._codec().decode(torch.from_numpy(np.ascontiguousarray(codes)).long().to(self.model.device))
         return to_uint8(images).cpu().numpy()
+
+
+def _opened(request: Request) -> Request:
+    """The request with its image read from the file, if it names one."""
+    if request.image is None or isinstance(request.image, Image):
+        return request
+    return replace(request, image=read_image(request.image, request.slice_index))
 
 
 def certainty(utterance: Utterance) -> float:

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 from healthgpt.errors import TaskError, closest
+from healthgpt.imaging.degrade import truncate_kspace
 from healthgpt.phantoms import chest_xray, ct, fundus, microscopy, mri, oct, ultrasound
 from healthgpt.phantoms.anatomy import make_anatomy
 from healthgpt.phantoms.ct_scanner import WINDOWS, ct_acquired, ct_clean
-from healthgpt.phantoms.degrade import truncate_kspace
 from healthgpt.phantoms.mri import MRI_REGIONS
 from healthgpt.phantoms.mri_scanner import CONTRASTS, T1_WEIGHTED, mri_acquired, mri_clean
 from healthgpt.tasks import GENERATION_TASKS

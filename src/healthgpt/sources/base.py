@@ -48,6 +48,13 @@ class Source:
         """Whether the pack lies below ``root``."""
         return (root / self.folder).is_dir()
 
+    def has_files(self, root: Path) -> bool:
+        """Whether there is anything of it to build from: sources may share a folder and have other files in it."""
+        folder = root / self.folder
+        if self.published is None:
+            return self.samples is not None and folder.is_dir()
+        return any(next(folder.glob(table.pattern), None) is not None for table in self.published.tables)
+
     def folder_in(self, root: Path) -> Path:
         """The pack's folder below ``root``; ``DataError`` says where to get it when it is not there."""
         if not self.is_present(root):

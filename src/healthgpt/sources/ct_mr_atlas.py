@@ -15,10 +15,11 @@ import numpy as np
 from scipy.ndimage import map_coordinates
 
 from healthgpt.imaging.image import Units, Window
+from healthgpt.imaging.volume import Volume, read_volume
 from healthgpt.record import Sample
 from healthgpt.sources.base import Source, required_file, slab_of, split_of_slab
 from healthgpt.sources.picture import Picture
-from healthgpt.sources.volume_slices import Volume, axial_pixels, load_volume, shows_something, volume_window
+from healthgpt.sources.volume_slices import axial_pixels, shows_something, volume_window
 
 PAIRS = (
     ("scct", "scct.nii.gz", "flair", "gg-flair-181-asym-8mmFWHM.nii.gz"),
@@ -44,9 +45,9 @@ def samples(root: Path) -> Iterator[Sample]:
     """Every slice of both pairs: conversion both ways, reconstruction, questions, MRI super-resolution."""
     folder = SOURCE.folder_in(root)
     for ct_name, ct_file, mri_name, mri_file in PAIRS:
-        ct = on_common_grid(load_volume(required_file(folder / ct_file, SOURCE.name)))
+        ct = on_common_grid(read_volume(required_file(folder / ct_file, SOURCE.name)))
         ct = Volume(cormack_to_hounsfield(ct.values), ct.spacing_mm, ct.affine)
-        mri = on_common_grid(load_volume(required_file(folder / mri_file, SOURCE.name)))
+        mri = on_common_grid(read_volume(required_file(folder / mri_file, SOURCE.name)))
         mri_window = volume_window(mri.values)
         for index in range(len(Z_MM)):
             slab = slab_of(index)

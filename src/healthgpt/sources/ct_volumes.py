@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from healthgpt.imaging.image import Window
+from healthgpt.imaging.volume import read_volume
 from healthgpt.record import Sample
 from healthgpt.sources.base import Source, required_file, slab_of, split_of_slab
 from healthgpt.sources.picture import Picture
-from healthgpt.sources.volume_slices import axial_slices, load_volume
+from healthgpt.sources.volume_slices import axial_slices
 
 BODY_WINDOW = Window(centre=40.0, width=400.0)
 LUNG_WINDOW = Window(centre=-600.0, width=1500.0)
@@ -65,7 +66,7 @@ def samples(root: Path) -> Iterator[Sample]:
     """The slices of all scans with questions and as reconstruction targets; a slab of a scan is one group."""
     folder = SOURCE.folder_in(root)
     for scan in SCANS:
-        volume = load_volume(required_file(folder / scan.file, SOURCE.name))
+        volume = read_volume(required_file(folder / scan.file, SOURCE.name))
         if scan.zero_is_air:
             volume = replace(volume, values=np.where(volume.values == 0, np.float32(AIR_HU), volume.values))
         name = scan.file.split(".")[0]

@@ -1,14 +1,18 @@
 """What a source yields before any pixel is read: questions, reports, scans and pairs that name their image files.
 
 An image is named by its path relative to the data set's folder, ``/`` between the parts; one array of a NumPy
-archive by ``file.npz#array/index``. Nothing here is cleaned: answers may be numbers, padded, in HTML.
+archive by ``file.npz#array/index``. Nothing here is cleaned: answers may be numbers, padded, in HTML. ``licence`` is
+an entry's own, where the publisher tells it by image and it may differ from the source's; empty elsewhere.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from healthgpt.record import Split
+
+Role = Literal["mri", "ct", "mask"]
+"""What a volume of a scan holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,7 @@ class Question:
     options: tuple[Any, ...] = ()
     split: Split | None = None
     group: str = ""
+    licence: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,7 @@ class Report:
     task: str = "x-ray"
     split: Split | None = None
     group: str = ""
+    licence: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +64,14 @@ class Scan:
     """
 
     original_id: str
-    volumes: Mapping[str, str]
+    volumes: Mapping[Role, str]
     region: str = ""
     registered: bool = True
     split: Split | None = None
     group: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
-    """What else is known for sure, e.g. ``{"contrast": "T1"}``; becomes questions."""
+    """What else is known for sure, e.g. ``{"contrast": "T1"}``; the contrast becomes a question."""
+    licence: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,7 @@ class Pair:
     target: str
     split: Split | None = None
     group: str = ""
+    licence: str = ""
 
 
 Entry = Question | Report | Scan | Pair

@@ -50,7 +50,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Download:
-    """A file to be had without an account: ``sha256`` and ``size`` (bytes) where the publisher's are known.
+    """A file to be had without an account: ``size`` (bytes), ``sha256`` and ``md5`` where the publisher's are known.
 
     ``folder``: below the data set's folder; archives (zip, tar, tar.gz) are unpacked there.
     """
@@ -59,6 +59,7 @@ class Download:
     size: int = 0
     sha256: str = ""
     folder: str = "."
+    md5: str = ""
 
 
 @dataclass(frozen=True)

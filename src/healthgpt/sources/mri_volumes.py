@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from healthgpt.imaging.volume import read_volume
 from healthgpt.record import Sample
 from healthgpt.sources.base import Source, required_file, slab_of, split_of, split_of_slab
 from healthgpt.sources.picture import Picture
-from healthgpt.sources.volume_slices import axial_slices, load_volume
+from healthgpt.sources.volume_slices import axial_slices
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def samples(name: str, root: Path) -> Iterator[Sample]:
     """The slices of the source of that name."""
     folder = SOURCES[name].folder_in(root)
     for scan in SCANS[name]:
-        volume = load_volume(required_file(folder / scan.file, name))
+        volume = read_volume(required_file(folder / scan.file, name))
         stem = scan.file.split(".")[0]
         for plane in axial_slices(volume, EVERY_MM, modality="mri", units="arbitrary"):
             if plane.index * volume.spacing_mm[2] < scan.from_mm:

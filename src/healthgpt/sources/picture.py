@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PillowImage
 
+from healthgpt.imaging.degrade import truncate_kspace
 from healthgpt.imaging.image import Window
 from healthgpt.imaging.intensity import to_display
 from healthgpt.imaging.read import read_image
-from healthgpt.phantoms.degrade import truncate_kspace
 from healthgpt.record import Provenance, Record, Sample, Split, choice_text
 from healthgpt.sources.base import fraction_of
 from healthgpt.tasks import TASKS

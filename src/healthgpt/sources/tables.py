@@ -90,8 +90,8 @@ def opened(path: Path) -> BinaryIO:
 class _Text:
     """A window of a file's text that moves on: ``text[at]`` is the next character to read."""
 
-    def __init__(self, path: Path, start: Mark | None) -> None:
-        self.stream = opened(path)
+    def __init__(self, stream: BinaryIO, start: Mark | None) -> None:
+        self.stream = stream
         self.offset, self.line = (start.offset, start.line) if start else (0, 1)
         self.stream.seek(self.offset)
         self.decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
@@ -107,7 +107,8 @@ class _Text:
         self._count()
         self.text, self.at, self.counted = self.text[self.at :], 0, 0
         try:
-            piece = self.stream.read(PIECE)
+            # One read at a time: a cut archive still gives what lies before the cut.
+            piece = self.stream.read1(PIECE)  # type: ignore[attr-defined]
         except (OSError, EOFError, zlib.error) as fault:
             piece, self.fault = b"", f"the compressed file is cut short or damaged ({fault})"
         self.ended = not piece
@@ -138,7 +139,13 @@ class _Text:
 
 def _json_rows(path: Path, form: Form, notes: Counter[str], start: Mark | None) -> Iterator[tuple[Mark, Any]]:
     """Elements of an array, values one after another, or elements of the arrays of an object."""
-    source = _Text(path, start)
+    with opened(path) as stream:
+        yield from _values(_Text(stream, start), path, form, notes, start)
+
+
+def _values(
+    source: _Text, path: Path, form: Form, notes: Counter[str], start: Mark | None
+) -> Iterator[tuple[Mark, Any]]:
     decoder = json.JSONDecoder(strict=False)
     section = start.section if start else ""
     if start is None:
@@ -227,16 +234,18 @@ def _separated_rows(
         reader = csv.reader(lines, **style)
         names = table.header or tuple(next(reader, ()))
         stripped = tuple(repaired(name, notes).strip() for name in names)
-        if stripped != tuple(names):
+        if start is None and stripped != tuple(names):
             notes[PADDED_HEADER] += 1
         if start is not None and start.offset:
             lines.go_to(start)
         while True:
             mark = Mark(lines.offset, lines.line)
+            lines.quotes = 0
             try:
                 cells = next(reader, None)
             except csv.Error as fault:
                 yield mark, Damaged(f"not a row of a table: {fault}")
+                lines.leave(mark)
                 continue
             except (OSError, EOFError, zlib.error) as fault:
                 yield mark, Damaged(f"the compressed file is cut short or damaged ({fault})")
@@ -245,6 +254,10 @@ def _separated_rows(
                 return
             if not any(cells):
                 continue
+            if lines.quotes % 2 and lines.line > mark.line + 1:
+                yield mark, Damaged("a quote that never closes")
+                lines.leave(mark)
+                continue
             if len(cells) != len(stripped):
                 yield mark, Damaged(f"{len(cells)} cells where the table has {len(stripped)} columns")
                 continue
@@ -252,11 +265,11 @@ def _separated_rows(
 
 
 class _Lines:
-    """Lines of a byte stream as text for ``csv.reader``, counting bytes and lines."""
+    """Lines of a byte stream as text for ``csv.reader``, counting bytes, lines, and quotes since they were set to 0."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self.stream = stream
-        self.offset, self.line = 0, 1
+        self.offset, self.line, self.quotes = 0, 1, 0
         self.stream.seek(0)
 
     def __iter__(self) -> "_Lines":
@@ -271,7 +284,14 @@ class _Lines:
             text = text.removeprefix("\ufeff")
         self.offset += len(raw)
         self.line += 1
+        self.quotes += text.count('"')
         return text
+
+    def leave(self, damaged: Mark) -> None:
+        """Go on at the second line of a damaged row: a stray quote has swallowed the rows behind its own."""
+        if self.line > damaged.line + 1:
+            self.go_to(damaged)
+            next(self)
 
     def go_to(self, start: Mark) -> None:
         self.stream.seek(start.offset)
@@ -313,7 +333,7 @@ def _archive_rows(path: Path) -> list[tuple[str, int]]:
                         )  # fmt: skip
                         shape = read(stream)[0]
                     rows += [(name.removesuffix(".npy"), index) for index in range(shape[0])]
-    except (OSError, ValueError, zipfile.BadZipFile) as fault:
+    except (OSError, ValueError, IndexError, EOFError, zlib.error, zipfile.BadZipFile) as fault:
         raise DataError(f"{path} is not a NumPy archive", found=str(fault)) from fault
     return rows
 

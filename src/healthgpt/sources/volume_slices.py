@@ -1,35 +1,18 @@
-"""Axial display slices of a volume file, in radiological orientation.
-
-Patient left is on the right of the picture and anterior is up, whatever axes the file stores
-(NIfTI-1 standard, method 2 and 3 affines; MetaImage positions are LPS and are turned to RAS).
-"""
+"""Axial display slices of a volume, in radiological orientation: patient left on the right of the picture."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-import nibabel
 import numpy as np
-import SimpleITK
 from PIL import Image as PillowImage
 
-from healthgpt.errors import ImageError
 from healthgpt.imaging.image import Image, Units, Window
 from healthgpt.imaging.intensity import to_display
+from healthgpt.imaging.volume import Volume
 from healthgpt.sources.picture import shrink
 
 FOREGROUND_SHARE = 0.08
 """A slice with less than this share of pixels above the darkest tenth of the display range shows nothing."""
-
-
-@dataclass(frozen=True)
-class Volume:
-    """``values``: float32, (x, y, z) running to the patient's right, front and head (nibabel's RAS+).
-    ``spacing_mm``: along the same axes. ``affine``: voxel to scanner or template millimetres, RAS."""
-
-    values: np.ndarray
-    spacing_mm: tuple[float, float, float]
-    affine: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -40,20 +23,6 @@ class AxialSlice:
     index: int
     number: int
     pixels: np.ndarray
-
-
-def load_volume(path: Path) -> Volume:
-    """Read NIfTI, MGH or MetaImage, turned to the closest RAS axes; ``ImageError`` when that fails."""
-    try:
-        image = _meta_image(path) if path.suffix == ".mha" else nibabel.load(path)
-        canonical = nibabel.as_closest_canonical(image)
-        values = np.asarray(canonical.dataobj, dtype=np.float32)
-    except (OSError, RuntimeError, nibabel.filebasedimages.ImageFileError) as fault:
-        raise ImageError(f"{path} is not a readable volume", found=str(fault)) from fault
-    if values.ndim != 3:
-        raise ImageError(f"{path} is not a volume", found=f"{values.ndim} dimensions", allowed="3")
-    x, y, z = (float(size) for size in nibabel.affines.voxel_sizes(canonical.affine))
-    return Volume(values, (x, y, z), canonical.affine)
 
 
 def axial_slices(
@@ -93,14 +62,3 @@ def volume_window(values: np.ndarray) -> Window:
 def shows_something(pixels: np.ndarray) -> bool:
     """Whether enough of a display slice (uint8) is not background."""
     return float((pixels > 25).mean()) >= FOREGROUND_SHARE
-
-
-def _meta_image(path: Path) -> nibabel.Nifti1Image:
-    image = SimpleITK.ReadImage(str(path))
-    direction = np.array(image.GetDirection()).reshape(3, 3) if image.GetDimension() == 3 else np.eye(3)
-    affine = np.eye(4)
-    affine[:3, :3] = direction @ np.diag(image.GetSpacing())
-    affine[:3, 3] = image.GetOrigin()
-    to_ras = np.diag([-1.0, -1.0, 1.0, 1.0])
-    values = SimpleITK.GetArrayFromImage(image).transpose(2, 1, 0).astype(np.float32)
-    return nibabel.Nifti1Image(values, to_ras @ affine)

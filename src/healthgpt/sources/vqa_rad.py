@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from healthgpt.errors import DataError
-from healthgpt.record import Sample
+from healthgpt.record import Sample, Split
 from healthgpt.sources.base import Source, required_file, split_of
-from healthgpt.sources.entry import BadRowError, Entry, Question
+from healthgpt.sources.entry import Entry, Question
+from healthgpt.sources.fields import fields_of, text_of
 from healthgpt.sources.layout import Published, Row, Table
 from healthgpt.sources.picture import Picture, load_pixels
+from healthgpt.sources.tables import rows_of
 
 HEAD_CT = frozenset((
     16520, 23631, 34922, 39757, 42951, 45914, 46062, 46943, 48714, 53867, 54795, 58261,
@@ -138,11 +140,20 @@ RELEASE = "VQA_RAD Dataset Public.json"
 IMAGES = "VQA_RAD Image Folder"
 
 
+TABLE = Table(
+    RELEASE,
+    "json",
+    columns=("qid", "image_name", "image_organ", "image_case_url", "question", "answer", "answer_type"),
+    rows=2_248,
+)
+
+
 def release_groups(folder: Path) -> dict[str, str]:
-    """Group of each image of the release."""
+    """Group of each image of the release; a row that cannot be read groups nothing and is refused when it is met."""
     by_image = defaultdict(list)
-    for entry in read_questions(folder / RELEASE):
-        by_image[entry["image_name"]].append(entry)
+    for _, entry in rows_of(required_file(folder / RELEASE, SOURCE.name), TABLE, Counter()):
+        if isinstance(entry, dict) and isinstance(entry.get("image_name"), str) and entry.get("image_case_url"):
+            by_image[entry["image_name"]].append(entry)
     return case_groups(by_image)
 
 
@@ -152,43 +163,38 @@ def published_entries(row: Row, oddities: Counter[str]) -> Iterator[Entry]:
     The frames belong to training even where their record is for testing: that is how 1,206 + 591 records become
     3,064 training questions.
     """
-    entry = row.value
-    answer_type = entry["answer_type"]
+    image, organ, answer_type = (text_of(row.value, name) for name in ("image_name", "image_organ", "answer_type"))
+    number, asked, answer = fields_of(row.value, "qid", "question", "answer")
+    tag = str(row.value.get("question_type", "")).split(",")[0].strip().upper()
     if answer_type != answer_type.strip():
         oddities["answer_type padded with blanks"] += 1
-    if not str(entry["image_name"]):
-        raise BadRowError("no image_name")
-    tag = str(entry.get("question_type", "")).split(",")[0].strip().upper()
-    if "question_rephrase" not in entry:
+    if isinstance(answer, int):
+        oddities["integer answer"] += 1
+    if isinstance(number, str):
+        oddities["qid that is text"] += 1
+    if "question_rephrase" not in row.value:
         oddities["no question_rephrase"] += 1
     if tag in ("PRSE", "ATRIB"):
         oddities["misspelt question_type"] += 1
-    image = entry["image_name"]
-    task = modality_of(image, entry["image_organ"].strip().upper()) or "other"
-    test = str(entry.get("phrase_type", "")).startswith("test_")
-    for name, question, split in (
-        ("", entry["question"], "test" if test else "train"),
-        ("/frame", entry.get("question_frame", "NULL"), "train"),
-    ):
+    task = modality_of(image, organ.strip().upper()) or "other"
+    test = str(row.value.get("phrase_type", "")).startswith("test_")
+    parts: tuple[tuple[str, Any, Split], ...] = (
+        ("question", asked, "test" if test else "train"),
+        ("question_frame", row.value.get("question_frame", "NULL"), "train"),
+    )
+    for field, question, split in parts:
         if question in ("NULL", "", None):
-            oddities["NULL question" if not name else "NULL question_frame"] += 1
+            oddities[f"NULL {field}"] += 1
             continue
         yield Question(
-            original_id=f"qid-{entry['qid']}{name}", images=(f"{IMAGES}/{image}",), question=question,
-            answer=entry["answer"], task=task, kind=KINDS.get(tag, "other"),
-            split=split, group=row.context.get(image, image),  # type: ignore[arg-type]
+            original_id=f"qid-{number}" + ("/frame" if field == "question_frame" else ""),
+            images=(f"{IMAGES}/{image}",), question=question, answer=answer, task=task, kind=KINDS.get(tag, "other"),
+            split=split, group=row.context.get(image, image),
         )  # fmt: skip
 
 
 PUBLISHED = Published(
-    tables=(
-        Table(
-            RELEASE,
-            "json",
-            columns=("qid", "image_name", "image_organ", "image_case_url", "question", "answer", "answer_type"),
-            rows=2_248,
-        ),
-    ),
+    tables=(TABLE,),
     entries=published_entries,
     expected=(
         (RELEASE, 1_650_000, "2,248 questions"),
@@ -200,7 +206,8 @@ PUBLISHED = Published(
     images=IMAGES,
     leaky=True,
     citation="Lau et al., Scientific Data 5, 180251 (2018)",
-)  # fmt: skip
+    notes=("the OSF page gives the whole release as one archive", "synpic35356.jpg has no question"),
+)
 
 SOURCE = Source(
     name="vqa_rad",

@@ -12,7 +12,7 @@ from multiprocessing import get_context
 
 import torch
 
-from healthgpt.data.build import build, plan_jobs
+from healthgpt.data.sample_folder import build, plan_jobs
 from healthgpt.record import Split
 from healthgpt.sources.catalog import present
 from healthgpt.training import (

@@ -12,9 +12,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from healthgpt.data.build import to_bytes
 from healthgpt.data.collate import right_padded
 from healthgpt.data.dataset import Drawing
+from healthgpt.data.sample_folder import to_bytes
 from healthgpt.phantoms.case import SEED_RANGES
 from healthgpt.phantoms.textbook_film import make_textbook_film
 from healthgpt.tasks import TASKS

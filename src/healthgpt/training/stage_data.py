@@ -5,8 +5,8 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from healthgpt.data.build import PHANTOM
 from healthgpt.data.dataset import Drawing, Reading
+from healthgpt.data.sample_folder import PHANTOM
 from healthgpt.record import Record
 from healthgpt.variants import Variant
 from healthgpt.vision.preprocess import Preprocessing

@@ -37,6 +37,18 @@ class Preprocessing(BaseModel):
             picture = picture.resize((self.size, self.size), PillowImage.Resampling.BICUBIC)
         return np.array(picture)  # a copy: Pillow's own buffer is read-only
 
+    def window(self, height: int, width: int) -> tuple[slice, slice]:
+        """Rows and columns of the square that show nothing but a picture of this size; the border is outside."""
+        if self.fit == "squash":
+            return slice(0, self.size), slice(0, self.size)
+        side = max(height, width)
+        spans = (
+            (first * self.size, (first + length) * self.size)
+            for first, length in (((side - height) // 2, height), ((side - width) // 2, width))
+        )
+        rows, columns = (slice(-(-first // side), last // side) for first, last in spans)
+        return rows, columns
+
     def normalise(self, squares: np.ndarray) -> torch.Tensor:
         """uint8 (N, size, size, 3) -> float32 (N, 3, size, size), mean and deviation applied."""
         tensor = torch.from_numpy(np.array(squares)).permute(0, 3, 1, 2).float().div_(255)
