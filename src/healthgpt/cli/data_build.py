@@ -113,11 +113,12 @@ def build(
 
 def _ray_workers(address: str, shared: Path, originals: tuple[Path, ...]) -> Any:
     try:
-        from healthgpt.cluster.data_on_ray import RayWorkers
+        from healthgpt.cluster.data_on_ray import RayWorkers, connect
     except ImportError as fault:
         raise DataError(
             "--ray needs Ray", found=str(fault), next_step="pip install 'healthgpt[cluster]', or use --workers"
         ) from fault
+    connect(address)  # before anything is written
     return RayWorkers(address, shared, originals)
 
 
