@@ -127,6 +127,7 @@ class RayWorkers:
 def _results(
     work: Callable[[Item], dict[str, Any]], items: Sequence[Item], shared: Shared
 ) -> Iterator[tuple[int, Any]]:
+    # Pickled as Ray pickles everything between its own processes: nothing here was read from a file of others.
     rows = [{"number": number, "item": pickle.dumps(item)} for number, item in enumerate(items)]
     pieces = ray.data.from_items(rows, override_num_blocks=len(rows))
     done = pieces.map(partial(_done, work=work, shared=shared), num_cpus=1)

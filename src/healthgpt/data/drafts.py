@@ -226,8 +226,6 @@ class Drafts:
             if not path.exists():
                 raise BadRowError(f"{role} volume missing")
         settings = self.scans
-        if entry.registered:
-            settings = settings.model_copy(update={"registration": "never"})
         scan = slices_of_scan(
             paths, region=entry.region, settings=settings, name=f"{self.source}/{entry.original_id}", seed=self.seed
         )
@@ -239,6 +237,9 @@ class Drafts:
                 self._draft(
                     entry, f"{name}/{shown}/reconstruct", "reconstruct", "reconstruct", "", "", picture, picture, []
                 )
+                for kind, question, answer in _known_of(entry, shown):
+                    self.pool.add(self.source, kind, answer)
+                    self._draft(entry, f"{name}/{shown}/{kind}", shown, kind, question, answer, picture, None, [])
             if "mri" in pictures:
                 coarse, method = low_resolution(piece.pixels["mri"], settings)
                 given = self.store.keep(coarse, (*piece.transforms, method))
@@ -248,9 +249,6 @@ class Drafts:
                 for task, given_role, target_role in CONVERSIONS:
                     given, target = pictures[given_role], pictures[target_role]
                     self._draft(entry, f"{name}/{task}", task, task, "", "", given, target, [])
-                for kind, question, answer in _known_of(entry, shown):
-                    self.pool.add(self.source, kind, answer)
-                    self._draft(entry, f"{name}/{shown}/{kind}", shown, kind, question, answer, picture, None, [])
 
     def _pair(self, entry: Pair) -> None:
         if entry.task not in TASKS or TASKS[entry.task].family != "generation":

@@ -60,13 +60,12 @@ class Scan:
     """Volumes of one patient that lie over each other: ``volumes`` maps ``mri``, ``ct`` and ``mask`` to files.
 
     With both ``mri`` and ``ct`` it gives conversions; an MRI alone gives super-resolution and reconstruction.
-    ``region``: head, chest, abdomen, pelvis or empty. ``registered``: the publisher has aligned them already.
+    ``region``: head, chest, abdomen, pelvis or empty. A pair that does not lie over each other is registered.
     """
 
     original_id: str
     volumes: Mapping[Role, str]
     region: str = ""
-    registered: bool = True
     split: Split | None = None
     group: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
