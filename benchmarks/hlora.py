@@ -80,6 +80,18 @@ def _beside_peft(seconds: dict[str, list[float]]) -> dict[str, float]:
     }
 
 
+def together(layers: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The mid-size layers one after the other, as a decoder block runs them: their medians added up."""
+    block = [figures for name, figures in layers.items() if name.startswith("mid-size")]
+    sums = {}
+    for work in block[0]:
+        theirs, ours = (round(sum(figures[work][key] for figures in block), 1) for key in ("peft_us", "ours_us"))
+        sums[work] = {
+            "peft_us": theirs, "ours_us": ours, "ours_over_peft": round(ours / theirs, 3), "target": SLOWER_AT_MOST,
+        }  # fmt: skip
+    return sums
+
+
 def _forward(layer: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, times: int) -> Callable[[], None]:
     @torch.no_grad()
     def work() -> None:
@@ -111,6 +123,7 @@ def main() -> None:
         "machine": machine() | {"peft": peft.__version__},
         "plugin": f"H-LoRA of rank {size.rank} in {size.experts} experts, LoRA of rank {size.rank}",
         **layers,
+        "mid-size layers together": together(layers),
     }
     text = json.dumps(figures, indent=1)
     print(text)
