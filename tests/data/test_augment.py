@@ -1,7 +1,5 @@
 """Augmentation of pairs: both sides move alike, the same seed does the same, the words say what was done."""
 
-import re
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -40,21 +38,17 @@ def test_both_sides_of_a_pair_move_alike(seed, may_flip):
     assert np.abs(moved // 2 - negative).max() <= 1
     colour = drawn.moved(np.stack([source] * 3, axis=-1))
     np.testing.assert_array_equal(colour[..., 1], moved)
-    np.testing.assert_array_equal(drawn.input_side(source), moved)
 
 
 @settings(max_examples=40, deadline=None)
 @given(seeds, st.booleans())
 def test_a_seed_draws_the_same_within_bounds(seed, may_flip):
-    drawn = draw_augmentation(seed, may_flip=may_flip, jitter_input=True)
-    assert drawn == draw_augmentation(seed, may_flip=may_flip, jitter_input=True)
+    drawn = draw_augmentation(seed, may_flip=may_flip)
+    assert drawn == draw_augmentation(seed, may_flip=may_flip)
     assert may_flip or not drawn.flip
     assert abs(drawn.turn_deg) <= LARGEST_TURN_DEG
     assert abs(drawn.scale - 1) <= LARGEST_SCALING
     assert max(map(abs, drawn.shift)) <= LARGEST_SHIFT
-    without = draw_augmentation(seed, may_flip=may_flip)
-    assert (without.contrast, without.brightness) == (1.0, 0.0)
-    np.testing.assert_array_equal(without.moved(blobs(3)), drawn.moved(blobs(3)))
 
 
 def test_seeds_differ_and_flip_about_half_the_time():
@@ -82,16 +76,6 @@ def test_directions_are_those_the_words_say():
     assert rows.mean() == pytest.approx(20, abs=0.6)
 
 
-@settings(max_examples=30, deadline=None)
-@given(seeds)
-def test_only_the_input_is_made_brighter(seed):
-    drawn = draw_augmentation(seed, may_flip=True, jitter_input=True)
-    source = blobs(seed % 1000)
-    expected = np.clip(drawn.moved(source) * drawn.contrast + 255 * drawn.brightness, 0, 255)
-    assert np.abs(drawn.input_side(source) - expected).max() <= 0.5
-
-
 def test_the_words():
     words = str(Augmentation(True, 3.24, 1.04, (0.021, -0.004)))
     assert words == "augment flip rotate +3.2 deg scale 1.04 shift +2.1 -0.4 %"
-    assert re.search("input contrast 1.10 brightness -0.05$", str(Augmentation(contrast=1.1, brightness=-0.05)))

@@ -291,3 +291,19 @@ def test_a_record_is_found_by_its_id_and_unused_pictures_are_gone(tmp_path: Path
     assert [path.relative_to(folder).as_posix() for path in (folder / "images").rglob("*.png")] == [record.image]
     with pytest.raises(DataError, match="no record 'q9'"):
         record_by_id(folder, "q9")
+
+
+def test_what_no_record_could_hold_is_a_malformed_row_and_not_the_end_of_the_build(tmp_path: Path) -> None:
+    rows = questions(10, split="train")
+    rows[1]["answer"] = "."
+    rows[2]["task"] = "xray"
+    rows[3] = {"id": "q3"}
+    rows[4]["images"] = [7]
+    folder, _ = built(tmp_path, rows, max_quarantined=0.5)
+    assert len(list(records_of(folder))) == 6
+    refused = {
+        row["line"]: row["reason"] for row in map(json.loads, (folder / "quarantine.jsonl").read_text().splitlines())
+    }
+    assert refused[2] == "no answer"
+    assert refused[3] == "'xray' is not a reading task"
+    assert all("not of the published shape" in refused[line] for line in (4, 5))

@@ -12,9 +12,10 @@ from PIL import Image as PillowImage
 
 from healthgpt.data.leaks import LeakReport, find_leaks
 from healthgpt.data.picture_table import Pictures, link
+from healthgpt.data.shards import file_digest
 from healthgpt.data.splits import HELD_OUT, image_disjoint, published_without_leaks
 from healthgpt.errors import DataError
-from healthgpt.imaging.fingerprint import NEAR_DISTANCE, content_hash, fingerprints
+from healthgpt.imaging.fingerprint import NEAR_DISTANCE, fingerprints
 from healthgpt.sources.base import split_of
 from healthgpt.sources.vqa_rad import case_groups, read_questions
 
@@ -159,7 +160,7 @@ def customary() -> Pictures:
         path = folder / "VQA_RAD Image Folder" / image
         with PillowImage.open(path) as picture:
             prints = fingerprints(np.asarray(picture.convert("L")))
-        rows += [("vqa_rad", image, split, groups[image], content_hash(path.read_bytes()), each) for each in prints]
+        rows += [("vqa_rad", image, split, groups[image], file_digest(path), each) for each in prints]
     return table(*rows)
 
 

@@ -53,7 +53,6 @@ def test_real_pack_whole(packs: Path) -> None:
     assert not images["train"] & images["test"]
     assert not images["train"] & images["validation"]
     assert not images["validation"] & images["test"]
-    assert not slake.PUBLISHED.leaky
 
 
 def test_rows_that_cannot_be_read(tmp_path: Path) -> None:

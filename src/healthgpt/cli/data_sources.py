@@ -50,6 +50,11 @@ def _in_full(name: str, root: Path | None) -> None:
     if published is not None:
         rows += [["access", published.access], ["splits", published.splits], ["yields", published.yields]]
         rows += [["cite", published.citation]] if published.citation else []
+        for table in published.tables:
+            of_split = f", {table.split}" if table.split else ""
+            rows.append(
+                ["reads", f"{table.pattern} ({table.form}{of_split}{f', {table.rows:,} rows' if table.rows else ''})"]
+            )
         for pattern, size, what in published.expected:
             there = ""
             if root is not None:

@@ -9,7 +9,6 @@ LARGEST_TURN_DEG = 10.0
 LARGEST_SCALING = 0.1
 LARGEST_SHIFT = 0.05
 """Of the picture's side."""
-LARGEST_CONTRAST, LARGEST_BRIGHTNESS = 0.15, 0.08
 
 SYMMETRIC_REGIONS = frozenset({"brain", "head", "pelvis"})
 """Regions alike on both sides: mirroring a chest or abdomen would put the heart or liver on the wrong one."""
@@ -18,15 +17,12 @@ SYMMETRIC_REGIONS = frozenset({"brain", "head", "pelvis"})
 @dataclass(frozen=True)
 class Augmentation:
     """``flip``: left and right change places. ``turn_deg``: counter-clockwise. ``scale``: above 1 enlarges. ``shift``:
-    to the right and down, in parts of the picture's width and height. ``contrast`` and ``brightness``: the input alone
-    becomes contrast x value + brightness, of white 1."""
+    to the right and down, in parts of the picture's width and height."""
 
     flip: bool = False
     turn_deg: float = 0.0
     scale: float = 1.0
     shift: tuple[float, float] = (0.0, 0.0)
-    contrast: float = 1.0
-    brightness: float = 0.0
 
     def moved(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 pixels, (height, width) or (height, width, 3), flipped, turned, scaled and shifted; black comes in."""
@@ -45,13 +41,6 @@ class Augmentation:
             )
         )
 
-    def input_side(self, pixels: np.ndarray) -> np.ndarray:
-        """``moved``, then contrast and brightness: for the input of a pair, never its target."""
-        moved = self.moved(pixels)
-        if (self.contrast, self.brightness) == (1.0, 0.0):
-            return moved
-        return np.rint(np.clip(moved * self.contrast + 255.0 * self.brightness, 0, 255)).astype(np.uint8)
-
     def __str__(self) -> str:
         """What was done, for the record: ``augment flip rotate +3.2 deg scale 1.04 shift +2.1 -0.4 %``."""
         words = ["augment"]
@@ -59,24 +48,20 @@ class Augmentation:
             words.append("flip")
         across, down = (100 * part for part in self.shift)
         words.append(f"rotate {self.turn_deg:+.1f} deg scale {self.scale:.2f} shift {across:+.1f} {down:+.1f} %")
-        if (self.contrast, self.brightness) != (1.0, 0.0):
-            words.append(f"input contrast {self.contrast:.2f} brightness {self.brightness:+.2f}")
         return " ".join(words)
 
 
-def draw_augmentation(seed: int | list[int], *, may_flip: bool, jitter_input: bool = False) -> Augmentation:
+def draw_augmentation(seed: int | list[int], *, may_flip: bool) -> Augmentation:
     """The augmentation of a seed: the same on every machine and run.
 
     ``may_flip``: for regions of ``SYMMETRIC_REGIONS`` in planes that show both sides; half of the draws then flip.
     """
     draw = np.random.default_rng(seed)
     flip = bool(draw.random() < 0.5) and may_flip
-    turn, scaling, across, down, contrast, brightness = (float(number) for number in draw.uniform(-1, 1, 6))
+    turn, scaling, across, down = (float(number) for number in draw.uniform(-1, 1, 4))
     return Augmentation(
         flip,
         LARGEST_TURN_DEG * turn,
         1.0 + LARGEST_SCALING * scaling,
         (LARGEST_SHIFT * across, LARGEST_SHIFT * down),
-        1.0 + LARGEST_CONTRAST * contrast if jitter_input else 1.0,
-        LARGEST_BRIGHTNESS * brightness if jitter_input else 0.0,
     )

@@ -80,7 +80,7 @@ def _table_rows(chunk: Chunk, originals: Path, drafts: Drafts) -> int:
             continue
         row = Row(value, originals, file, mark.line, table.split, mark.section, context)
         try:
-            for entry in published.entries(row, drafts.oddities):
+            for entry in list(published.entries(row, drafts.oddities)):  # all of a row's, or none
                 drafts.add(entry, file, mark.line)
         except BadRowError as fault:
             drafts.refuse(file, mark.line, str(fault))

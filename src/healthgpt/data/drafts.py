@@ -22,7 +22,7 @@ from healthgpt.data.scans import ScanSettings, low_resolution, slices_of_scan
 from healthgpt.errors import DataError, ImageError
 from healthgpt.record import Sample, Split
 from healthgpt.sources.entry import BadRowError, Entry, Pair, Question, Report, Scan
-from healthgpt.tasks import TASKS
+from healthgpt.tasks import READING_TASKS, TASKS
 
 SEVERAL_IMAGES = "several images"
 CONVERSIONS = (("ct-to-mri", "ct", "mri"), ("mri-to-ct", "mri", "ct"))
@@ -108,6 +108,8 @@ class Drafts:
         try:
             if isinstance(entry, Question | Report) and len(entry.images) > 1:
                 self.dropped[SEVERAL_IMAGES] += 1
+            elif isinstance(entry, Question | Report) and entry.task not in READING_TASKS:
+                raise BadRowError(f"'{entry.task}' is not a reading task")
             elif isinstance(entry, Question):
                 self._question(entry)
             elif isinstance(entry, Report):
@@ -186,6 +188,8 @@ class Drafts:
             transforms.append("options of the publisher")
         elif asked:
             answer = normalise_answer(answer)
+            if not answer:  # a full stop alone
+                raise BadRowError("no answer")
         picture = self._the_picture(entry)
         if entry.images and picture is None:
             transforms.append(IMAGE_LEFT_OUT)

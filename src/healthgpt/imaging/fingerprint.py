@@ -29,7 +29,6 @@ What 256 bits tell apart, on the real packs (433 pictures of ten packs, each cop
 Mirrored and turned copies are not found: left and right matter here.
 """
 
-import hashlib
 from functools import lru_cache
 
 import numpy as np
@@ -66,11 +65,6 @@ def _lowest_frequencies(count: int) -> np.ndarray:
 FREQUENCIES = _lowest_frequencies(64 * WORDS)
 
 
-def content_hash(content: bytes) -> str:
-    """SHA-256 of a file's bytes, 64 hexadecimal digits."""
-    return hashlib.sha256(content).hexdigest()
-
-
 def fingerprint(pixels: np.ndarray) -> np.ndarray:
     """(4,) uint64: bit i, counted from the lowest of the first word, is the sign of the i-th lowest frequency.
 
@@ -89,15 +83,6 @@ def fingerprints(pixels: np.ndarray) -> np.ndarray:
     grey = as_grey(pixels)
     inside = _between_bars(grey)
     return np.stack([signs(grey)] if inside is None else [signs(grey), signs(inside)])
-
-
-def perceptual_hash(pixels: np.ndarray) -> int:
-    """The 64 lowest frequencies of ``fingerprint`` as one number; 0 for a flat picture. Errors as there.
-
-    Enough to look for a picture; not to tell medical pictures apart: among 35,000 pairs of different VQA-RAD pictures
-    5 differ in at most 8 bits.
-    """
-    return int(fingerprint(pixels)[0])
 
 
 def is_flat(fingerprints: np.ndarray) -> np.ndarray:

@@ -4,7 +4,6 @@ A slice for display follows the radiological convention: the patient's left on t
 anterior on the left of sagittal ones; anterior up in axial, the head up in the others.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -37,12 +36,6 @@ def display_plane(values: np.ndarray, plane: Plane, index: int) -> np.ndarray:
     if plane == "coronal":
         return values[_REVERSED, index, _REVERSED].T
     return values[index, _REVERSED, _REVERSED].T
-
-
-def from_display(planes: Sequence[np.ndarray], plane: Plane) -> np.ndarray:
-    """The (x, y, z) RAS+ values whose every slice in order is given as ``display_plane`` shows it."""
-    stacked = np.stack([shown.T for shown in planes], axis=ACROSS[plane])
-    return np.flip(stacked, tuple(axis for axis in range(3) if axis != ACROSS[plane]))
 
 
 def plane_spacing(volume: Volume, plane: Plane) -> tuple[float, float]:

@@ -50,7 +50,6 @@ PUBLISHED = Published(
     expected=(("metadata.csv", 0, "one row an image"), ("images/*", 0, "X-rays")),
     splits="none published; patients are divided by hash",
     yields="clinical notes of frontal chest X-rays, to read from the image or to draw it from",
-    images="images",
     citation="Cohen et al., MELBA (2020), arXiv:2006.11988",
     notes=("licences by image: mostly CC BY-NC-SA; each record carries its own",),
 )  # fmt: skip

@@ -70,7 +70,6 @@ class Published:
     ``access``: ``public``, or how to apply where credentials are needed. ``splits``: the published ones, in words.
     ``yields``: what the rows become, in words. ``prepare``: reads what a single row cannot know (joins, groups).
     ``entries``: one row to entries; raises ``BadRowError`` with the reason and counts oddities by name.
-    ``leaky``: the customary split shares images between training and test, so images are divided afresh.
     """
 
     tables: tuple[Table, ...]
@@ -81,8 +80,5 @@ class Published:
     access: str = "public"
     downloads: tuple[Download, ...] = ()
     prepare: Callable[[Path], Any] | None = None
-    images: str = "."
-    """Folder of the image files, below the data set's: absent as a whole, the words can be built alone."""
-    leaky: bool = False
     citation: str = ""
     notes: tuple[str, ...] = field(default=())

@@ -82,7 +82,6 @@ ALIGNMENT = Source(
             Download(f"{PRETRAIN}/resolve/main/blip_laion_cc_sbu_558k.json"),
             Download(f"{PRETRAIN}/resolve/main/images.zip", folder="images"),
         ),
-        images="images",
         citation=CITATION,
     ),
 )

@@ -152,7 +152,6 @@ PUBLISHED = Published(
         " Research', apply for credentialed access, then sign the data use agreements of mimic-cxr and mimic-cxr-jpg"
     ),
     prepare=read_release,
-    images="files",
     citation="Johnson et al., Scientific Data 6, 317 (2019); Johnson et al., arXiv:1901.07042",
     notes=("the agreement forbids sharing the data, and sending it to services of third parties",),
 )  # fmt: skip

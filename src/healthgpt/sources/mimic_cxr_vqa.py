@@ -81,7 +81,6 @@ PUBLISHED = Published(
         " Research', apply for credentialed access, then sign the data use agreements of mimic-ext-mimic-cxr-vqa and"
         " mimic-cxr-jpg"
     ),
-    images=IMAGES,
     citation="Bae et al., NeurIPS 36 (2023), EHRXQA",
     notes=(
         "'dataset' is the folder of that name in the PhysioNet release, or in mimiccxrvqa of the repository once its"

@@ -112,7 +112,6 @@ PUBLISHED = Published(
     splits="19,755 training, 6,279 validation and 6,761 test questions, divided by image",
     yields="open and yes/no questions about pictures of pathology",
     prepare=pickled_splits,
-    images=IMAGES,
     citation="He et al., arXiv:2003.10286 (2020)",
     notes=(
         "the pictures are from textbooks and a library whose owners keep the copyright; only the questions are MIT",

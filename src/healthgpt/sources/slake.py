@@ -92,7 +92,6 @@ PUBLISHED = Published(
         Download(f"https://huggingface.co/datasets/BoKelvin/SLAKE/resolve/main/{name}", folder=FOLDER)
         for name in ("train.json", "validate.json", "test.json", "imgs.zip")
     ),
-    images=IMAGES,
     citation="Liu et al., IEEE ISBI, 1650-1654 (2021)",
     notes=("the other half of the questions is in Chinese and left out",),
 )

@@ -203,8 +203,6 @@ PUBLISHED = Published(
     splits="3,064 training and 451 test questions (by phrase_type); all 203 test images also occur in training",
     yields="open and yes/no questions about head, chest and abdomen images",
     prepare=release_groups,
-    images=IMAGES,
-    leaky=True,
     citation="Lau et al., Scientific Data 5, 180251 (2018)",
     notes=("the OSF page gives the whole release as one archive", "synpic35356.jpg has no question"),
 )
