@@ -18,7 +18,7 @@ from healthgpt.model.footprint import (
     plugin_parameters,
     stored_numbers,
 )
-from healthgpt.training.config import load_recipe
+from healthgpt.training.nano.recipe import load_recipe
 from healthgpt.variants import VARIANTS
 
 

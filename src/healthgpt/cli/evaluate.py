@@ -45,7 +45,7 @@ def evaluate(
     from healthgpt.evaluation.nano import evaluate_nano
     from healthgpt.inference.session import Session
     from healthgpt.sources.catalog import SOURCES, present
-    from healthgpt.training.config import load_recipe
+    from healthgpt.training.nano.recipe import load_recipe
 
     with working(f"loading {model}"):
         session = Session.from_pretrained(model, device=device, dtype=dtype)

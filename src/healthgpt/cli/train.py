@@ -29,7 +29,7 @@ def train(
     """Train a model by a recipe."""
     options.check_packs(packs)
 
-    from healthgpt.training.config import load_recipe
+    from healthgpt.training.nano.recipe import load_recipe
 
     root = output or Path("runs") / load_recipe(recipe).name
     _check_run(root, resume)
@@ -44,8 +44,8 @@ def train(
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    from healthgpt.training.nano import train as run_parts
-    from healthgpt.training.workspace import Workspace
+    from healthgpt.training.nano.parts import train as run_parts
+    from healthgpt.training.nano.workspace import Workspace
 
     workspace = Workspace(root, plan, packs, place)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
@@ -91,7 +91,7 @@ def _check_run(root: Path, resume: bool) -> None:
 
 def recipes() -> None:
     """List the bundled recipes."""
-    from healthgpt.training.config import load_recipe, recipe_names, recipe_path
+    from healthgpt.training.nano.recipe import load_recipe, recipe_names, recipe_path
 
     rows = [[name, load_recipe(name).variant, str(recipe_path(name))] for name in recipe_names()]
     print_table("", ["recipe", "trains", "file"], rows)

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from healthgpt.data.dataset import Drawing
-from healthgpt.training.config import Steps
-from healthgpt.training.stage_data import Pool
-from healthgpt.training.stage_run import StageRun, optimise, prepare
-from healthgpt.training.workspace import Workspace
+from healthgpt.training.nano.recipe import Steps
+from healthgpt.training.nano.stage_data import Pool
+from healthgpt.training.nano.stage_run import StageRun, optimise, prepare
+from healthgpt.training.nano.workspace import Workspace
 
 COMPREHENSION = ("comprehension plugin", "abstract adapter")
 GENERATION = ("generation plugin", "concrete adapter")

@@ -8,11 +8,11 @@ from tiny import tiny_variant
 from healthgpt.data.dataset import Drawing, Examples, Reading
 from healthgpt.model.build import new_tower
 from healthgpt.record import Provenance, Record
-from healthgpt.training.pretrain_codec import group_shares, image_groups
-from healthgpt.training.pretrain_language import train_tokenizer
-from healthgpt.training.pretrain_teacher import Teacher
-from healthgpt.training.pretrain_tower import Pairing, Pupil
-from healthgpt.training.statements import QUESTIONS, RIVALS, Quiz, Rivals, told_loss
+from healthgpt.training.nano.pretrain_codec import group_shares, image_groups
+from healthgpt.training.nano.pretrain_language import train_tokenizer
+from healthgpt.training.nano.pretrain_teacher import Teacher
+from healthgpt.training.nano.pretrain_tower import Pairing, Pupil
+from healthgpt.training.nano.statements import QUESTIONS, RIVALS, Quiz, Rivals, told_loss
 
 
 def record(task, question, response, source="vl-phantom", **more):

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from healthgpt.errors import HealthGPTError
-from healthgpt.training.config import Steps
+from healthgpt.training.nano.recipe import Steps
 
 Compute = Callable[[int], tuple[torch.Tensor, dict[str, float]]]
 """step -> (loss to minimise, figures for the journal)."""

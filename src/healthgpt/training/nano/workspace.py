@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from healthgpt.errors import RecipeError
-from healthgpt.training.config import Recipe
-from healthgpt.training.loop import load_tensors, save_whole
+from healthgpt.training.nano.loop import load_tensors, save_whole
+from healthgpt.training.nano.recipe import Recipe
 
 
 @dataclass(frozen=True)

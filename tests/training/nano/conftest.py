@@ -8,9 +8,9 @@ from PIL import Image
 from tiny import SENTENCES, tiny_variant
 
 from healthgpt.record import Provenance, Record, write_records
-from healthgpt.training.config import Recipe
-from healthgpt.training.nano import PARTS
-from healthgpt.training.workspace import Workspace
+from healthgpt.training.nano.parts import PARTS
+from healthgpt.training.nano.recipe import Recipe
+from healthgpt.training.nano.workspace import Workspace
 from healthgpt.variants import VARIANTS
 
 STEPS = {"steps": 4, "batch": 4, "learning_rate": 1e-2, "warm_up": 1, "schedule": "constant"}

@@ -6,10 +6,10 @@ Batches mix both families, drawn from all of stage 1's data, so that one table s
 import numpy as np
 import torch
 
-from healthgpt.training.stage1_align import captions
-from healthgpt.training.stage_data import Pool
-from healthgpt.training.stage_run import optimise, prepare
-from healthgpt.training.workspace import Workspace
+from healthgpt.training.nano.stage1_align import captions
+from healthgpt.training.nano.stage_data import Pool
+from healthgpt.training.nano.stage_run import optimise, prepare
+from healthgpt.training.nano.workspace import Workspace
 
 TRAINED = ("fusion",)
 AFTER = ("stage1-comprehension", "stage1-generation")

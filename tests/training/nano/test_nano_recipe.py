@@ -4,8 +4,8 @@ import pytest
 import yaml
 
 from healthgpt.errors import RecipeError
-from healthgpt.training.config import load_recipe, merged, recipe_names, recipe_path
-from healthgpt.training.loop import learning_rate_factor
+from healthgpt.training.nano.loop import learning_rate_factor
+from healthgpt.training.nano.recipe import load_recipe, merged, recipe_names, recipe_path
 
 
 def test_bundled_recipes_hold_on_cpu_and_cuda():

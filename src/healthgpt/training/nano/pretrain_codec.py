@@ -5,10 +5,10 @@ import torch
 
 from healthgpt.data.dataset import Examples, load_examples
 from healthgpt.errors import RecipeError
-from healthgpt.training.config import CodecSteps, Steps
-from healthgpt.training.loop import run_steps, save_whole
-from healthgpt.training.stage_data import preprocessing_of
-from healthgpt.training.workspace import Workspace
+from healthgpt.training.nano.loop import run_steps, save_whole
+from healthgpt.training.nano.recipe import CodecSteps, Steps
+from healthgpt.training.nano.stage_data import preprocessing_of
+from healthgpt.training.nano.workspace import Workspace
 from healthgpt.variants import Variant, variant_named
 from healthgpt.vq.codec import Codec, from_uint8
 from healthgpt.vq.losses import LossWeights, PatchDiscriminator, codec_step

@@ -6,7 +6,7 @@ import numpy as np
 
 from healthgpt.data.dataset import Reading
 from healthgpt.record import Provenance, Record
-from healthgpt.training.stage_data import Pool
+from healthgpt.training.nano.stage_data import Pool
 
 
 def reading(task, source, number):

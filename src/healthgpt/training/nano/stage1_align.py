@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from healthgpt.data.dataset import Reading
-from healthgpt.training.pretrain_codec import trained_codec
-from healthgpt.training.stage_data import Pool
-from healthgpt.training.stage_run import optimise, prepare
-from healthgpt.training.workspace import Workspace
+from healthgpt.training.nano.pretrain_codec import trained_codec
+from healthgpt.training.nano.stage_data import Pool
+from healthgpt.training.nano.stage_run import optimise, prepare
+from healthgpt.training.nano.workspace import Workspace
 
 COMPREHENSION = ("abstract adapter",)
 GENERATION = ("concrete adapter", "generation plugin", "image rows")

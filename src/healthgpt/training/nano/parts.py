@@ -15,7 +15,7 @@ import torch
 from healthgpt.data.sample_folder import build, plan_jobs
 from healthgpt.record import Split
 from healthgpt.sources.catalog import present
-from healthgpt.training import (
+from healthgpt.training.nano import (
     pretrain_codec,
     pretrain_language,
     pretrain_teacher,
@@ -25,8 +25,8 @@ from healthgpt.training import (
     stage3_findings,
     stage3_instruct,
 )
-from healthgpt.training.package import package_part
-from healthgpt.training.workspace import Workspace
+from healthgpt.training.nano.package import package_part
+from healthgpt.training.nano.workspace import Workspace
 
 
 @dataclass(frozen=True)

@@ -18,15 +18,15 @@ from healthgpt.data.dataset import Drawing, Examples, load_examples
 from healthgpt.model.build import assemble, layout_of, new_tower, set_dropout
 from healthgpt.model.healthgpt import HealthGPTModel
 from healthgpt.record import Split
-from healthgpt.training.config import Steps
-from healthgpt.training.loop import attention_for, run_steps
+from healthgpt.training.nano.loop import attention_for, run_steps
+from healthgpt.training.nano.pretrain_codec import codes_by_index
+from healthgpt.training.nano.pretrain_language import language_config, tokenizer_of
+from healthgpt.training.nano.pretrain_tower import tower_state
+from healthgpt.training.nano.recipe import Steps
+from healthgpt.training.nano.stage_data import Pool, preprocessing_of
+from healthgpt.training.nano.workspace import Workspace
 from healthgpt.training.objective import response_loss
 from healthgpt.training.parameters import train_only
-from healthgpt.training.pretrain_codec import codes_by_index
-from healthgpt.training.pretrain_language import language_config, tokenizer_of
-from healthgpt.training.pretrain_tower import tower_state
-from healthgpt.training.stage_data import Pool, preprocessing_of
-from healthgpt.training.workspace import Workspace
 from healthgpt.variants import variant_named
 from healthgpt.vision.preprocess import Preprocessing
 

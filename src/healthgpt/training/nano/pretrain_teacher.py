@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from healthgpt.data.dataset import load_examples
-from healthgpt.training.loop import run_steps
-from healthgpt.training.stage_data import preprocessing_of
-from healthgpt.training.statements import Rivals, told_loss
-from healthgpt.training.workspace import Workspace
+from healthgpt.training.nano.loop import run_steps
+from healthgpt.training.nano.stage_data import preprocessing_of
+from healthgpt.training.nano.statements import Rivals, told_loss
+from healthgpt.training.nano.workspace import Workspace
 from healthgpt.variants import variant_named
 
 FOLD = 4

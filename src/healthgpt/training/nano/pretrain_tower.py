@@ -18,13 +18,13 @@ from torch import nn
 
 from healthgpt.data.dataset import Examples, Reading, load_examples
 from healthgpt.model.build import new_tower
-from healthgpt.training.config import TowerSteps
-from healthgpt.training.loop import attention_for, run_steps
-from healthgpt.training.pretrain_language import tokenizer_of
-from healthgpt.training.pretrain_teacher import TEACHER_QUESTIONS, trained_teacher
-from healthgpt.training.stage_data import preprocessing_of
-from healthgpt.training.statements import LONGEST_TEXT, QUESTIONS, Inquiry, Rivals, padded, told_loss
-from healthgpt.training.workspace import Workspace
+from healthgpt.training.nano.loop import attention_for, run_steps
+from healthgpt.training.nano.pretrain_language import tokenizer_of
+from healthgpt.training.nano.pretrain_teacher import TEACHER_QUESTIONS, trained_teacher
+from healthgpt.training.nano.recipe import TowerSteps
+from healthgpt.training.nano.stage_data import preprocessing_of
+from healthgpt.training.nano.statements import LONGEST_TEXT, QUESTIONS, Inquiry, Rivals, padded, told_loss
+from healthgpt.training.nano.workspace import Workspace
 from healthgpt.variants import variant_named
 from healthgpt.vision.clip import VisionTower
 from healthgpt.vision.initialise import initialise

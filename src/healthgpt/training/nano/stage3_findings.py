@@ -18,11 +18,11 @@ from healthgpt.data.sample_folder import to_bytes
 from healthgpt.phantoms.case import SEED_RANGES
 from healthgpt.phantoms.textbook_film import make_textbook_film
 from healthgpt.tasks import TASKS
-from healthgpt.training.pretrain_codec import CODEC, check_codec, trained_codec
-from healthgpt.training.stage3_instruct import AFTER, GENERATION, pools
-from healthgpt.training.stage_data import preprocessing_of
-from healthgpt.training.stage_run import optimise, prepare
-from healthgpt.training.workspace import Workspace
+from healthgpt.training.nano.pretrain_codec import CODEC, check_codec, trained_codec
+from healthgpt.training.nano.stage3_instruct import AFTER, GENERATION, pools
+from healthgpt.training.nano.stage_data import preprocessing_of
+from healthgpt.training.nano.stage_run import optimise, prepare
+from healthgpt.training.nano.workspace import Workspace
 from healthgpt.variants import variant_named
 from healthgpt.vq.codec import from_uint8
 

@@ -15,11 +15,11 @@ from healthgpt.inference.session import Session
 from healthgpt.record import Provenance, Record
 from healthgpt.request import Request
 from healthgpt.tasks import TASKS
-from healthgpt.training import loop, stage1_align, stage2_fuse, stage3_findings, stage3_instruct
-from healthgpt.training.nano import PARTS
+from healthgpt.training.nano import loop, stage1_align, stage2_fuse, stage3_findings, stage3_instruct
+from healthgpt.training.nano.parts import PARTS
+from healthgpt.training.nano.stage_run import model_after
+from healthgpt.training.nano.workspace import Workspace
 from healthgpt.training.parameters import GROUPS, train_only
-from healthgpt.training.stage_run import model_after
-from healthgpt.training.workspace import Workspace
 
 STAGES = {
     "stage1-comprehension": ((), stage1_align.COMPREHENSION),

@@ -10,7 +10,7 @@ from healthgpt.errors import RecipeError, closest
 from healthgpt.tasks import GENERATION_TASKS, MODALITIES
 from healthgpt.variants import VARIANTS
 
-RECIPES = Path(__file__).parent.parent / "recipes"
+RECIPES = Path(__file__).parents[2] / "recipes"
 
 
 class Strict(BaseModel):

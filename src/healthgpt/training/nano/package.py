@@ -6,11 +6,11 @@ import torch
 
 from healthgpt.model.build import plugin_specs
 from healthgpt.model.checkpoint import ModelConfig, save_model
-from healthgpt.training.pretrain_codec import trained_codec
-from healthgpt.training.pretrain_language import tokenizer_of
-from healthgpt.training.stage_data import preprocessing_of
-from healthgpt.training.stage_run import model_after
-from healthgpt.training.workspace import Workspace
+from healthgpt.training.nano.pretrain_codec import trained_codec
+from healthgpt.training.nano.pretrain_language import tokenizer_of
+from healthgpt.training.nano.stage_data import preprocessing_of
+from healthgpt.training.nano.stage_run import model_after
+from healthgpt.training.nano.workspace import Workspace
 from healthgpt.variants import variant_named
 from healthgpt.vq.store import CodecShape, save_codec
 

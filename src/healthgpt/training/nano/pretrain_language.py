@@ -13,8 +13,8 @@ from healthgpt.backbone.load import load_tokenizer
 from healthgpt.backbone.prompts import template_named
 from healthgpt.record import read_records
 from healthgpt.sources.catalog import SOURCES, present
-from healthgpt.training.loop import run_steps
-from healthgpt.training.workspace import Workspace
+from healthgpt.training.nano.loop import run_steps
+from healthgpt.training.nano.workspace import Workspace
 from healthgpt.variants import variant_named
 
 BLANKS = ((r"(?<! ) (?=\d)", ""), (r"  (?=\d)", " "), (r"(?<=\d) (?=[^\w\s])", ""))

@@ -1,0 +1,1 @@
+"""nano from nothing: simulated data, pre-trained parts, three stages, one model folder."""
