@@ -12,7 +12,9 @@ from healthgpt.backbone.prompts import PromptBuilder, template_named
 from healthgpt.model.build import assemble, layout_of, new_tower, plugin_specs
 from healthgpt.model.checkpoint import ModelConfig, save_model
 from healthgpt.model.healthgpt import HealthGPTModel
+from healthgpt.tasks import Grain
 from healthgpt.variants import VARIANTS, PluginSize, Variant
+from healthgpt.vision.clip import HiddenState
 from healthgpt.vision.preprocess import Preprocessing
 from healthgpt.vq.store import CodecShape, save_codec
 
@@ -63,11 +65,13 @@ def tiny_backbone(variant: Variant, seed: int = 0) -> nn.Module:
     return model.eval()
 
 
-def tiny_model(seed: int = 0, *, trained: bool = True, **changes) -> tuple[HealthGPTModel, PromptBuilder, Variant]:
+def tiny_model(
+    seed: int = 0, *, trained: bool = True, grains: dict[Grain, HiddenState] | None = None, **changes
+) -> tuple[HealthGPTModel, PromptBuilder, Variant]:
     """A random model and its prompt builder; ``trained`` gives the plugins non-zero B so that they act."""
     variant = tiny_variant(**changes)
     backbone = tiny_backbone(variant, seed)
-    model = assemble(variant, backbone, new_tower(variant)).eval()
+    model = assemble(variant, backbone, new_tower(variant), grains=grains).eval()
     if trained:
         generator = torch.Generator().manual_seed(seed)
         for name, parameter in model.named_parameters():

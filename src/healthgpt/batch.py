@@ -1,6 +1,7 @@
 """The typed tensors a forward pass receives. Families may be mixed in one batch.
 
-Shape letters: B rows, T positions, N images (rows that have one, in row order), S pixels a side.
+Shape letters: B rows, T positions, N images (rows that have one, in row order), S pixels a side, P patches of an
+image, W width of the vision tower.
 """
 
 from dataclasses import dataclass, replace
@@ -17,7 +18,10 @@ class Batch:
     ``input_ids_BT``: int64; ``IMAGE_SLOT`` where a visual token goes. ``mask_BT``: bool, False on padding.
     ``labels_BT``: int64 targets aligned with ``input_ids`` (position t holds the id to be predicted
     *at* t from the positions before it), ``IGNORED`` elsewhere; None at inference.
-    ``pixels_N3SS``: float, preprocessed images of the rows that have one, in row order; None without any.
+    ``image_rows``: the rows that have an image, ascending.
+    ``pixels_N3SS``: float, their preprocessed images in row order; None without any.
+    ``features_NPW``: float, what the frozen tower sees in those images, each in its own row's grain
+    (``GrainedVision.features``); used in place of pixels, which are then not looked at.
     ``tasks``: the task name of each row; it fixes family, grain and plugin.
     ``instruction_BT``: bool, True on the words of the instruction.
     """
@@ -28,6 +32,7 @@ class Batch:
     tasks: tuple[str, ...]
     image_rows: tuple[int, ...] = ()
     pixels_N3SS: torch.Tensor | None = None
+    features_NPW: torch.Tensor | None = None
     labels_BT: torch.Tensor | None = None
 
     @property
@@ -47,5 +52,6 @@ class Batch:
             mask_BT=self.mask_BT.to(device),
             instruction_BT=self.instruction_BT.to(device),
             pixels_N3SS=moved(self.pixels_N3SS),
+            features_NPW=moved(self.features_NPW),
             labels_BT=moved(self.labels_BT),
         )

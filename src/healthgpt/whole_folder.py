@@ -1,12 +1,13 @@
-"""A folder that a command writes: it appears whole or not at all."""
+"""A folder that a command writes: it appears whole or not at all, and one command at a time changes it."""
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from healthgpt.errors import OutputError
+from healthgpt.errors import HealthGPTError, OutputError
 
 
 def check_vacant(folder: Path) -> None:
@@ -32,3 +33,24 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         os.replace(partial, folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def held_alone(folder: Path, busy: HealthGPTError) -> Iterator[None]:
+    """This process alone has the folder inside; raises ``busy`` while another has it.
+
+    The system gives the folder free when the process ends, however it ends. A folder that is not there is let pass:
+    whoever reads it says so.
+    """
+    if not folder.is_dir():
+        yield
+        return
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as fault:
+            raise busy from fault
+        yield
+    finally:
+        os.close(held)

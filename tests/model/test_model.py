@@ -1,6 +1,7 @@
 """Laws of the whole model: mixed equals apart, grains by task, saved equals loaded, damage is noticed."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from tiny import save_tiny, tiny_model
 from healthgpt.data.collate import right_padded
 from healthgpt.errors import ModelError
 from healthgpt.model.checkpoint import load_model
+from healthgpt.tasks import TASKS
 from healthgpt.vision.preprocess import Preprocessing
 
 
@@ -46,6 +48,32 @@ def test_the_grain_follows_the_task_and_needs_only_its_blocks():
     assert ran == list(range(tower.depth - 1))  # reading: all but the last
     for hook in hooks:
         hook.remove()
+
+
+def with_features(model, batch):
+    grains = [TASKS[batch.tasks[row]].grain for row in batch.image_rows]
+    return replace(batch, features_NPW=model.vision.features(batch.pixels_N3SS, grains), pixels_N3SS=None)
+
+
+def test_features_stand_in_for_pixels():
+    model, builder, variant = tiny_model()
+    prompts, tasks, images, preprocessing = two_rows(builder, variant)
+    prompts.insert(1, builder.reading([("is there a nodule", "no")], has_image=False))
+    batch = right_padded(prompts, [tasks[0], "other", tasks[1]], [images[0], None, images[1]], preprocessing)
+    kept = with_features(model, batch)
+    assert torch.equal(model(kept), model(batch))
+    never_looked_at = replace(kept, pixels_N3SS=torch.full_like(batch.pixels_N3SS, torch.nan))
+    assert torch.equal(model(never_looked_at), model(batch))
+    assert kept.to("meta").features_NPW.is_meta
+
+
+def test_rows_with_an_image_need_one():
+    model, builder, variant = tiny_model()
+    batch = right_padded(*two_rows(builder, variant))
+    with pytest.raises(ValueError, match="2 rows have an image, and the batch holds neither pixels nor features"):
+        model.embed(replace(batch, pixels_N3SS=None))
+    with pytest.raises(ValueError, match="2 grains for 1 images"):
+        model.embed(replace(with_features(model, batch), features_NPW=torch.zeros(1, 4, 64)))
 
 
 def test_tower_states_are_those_of_the_library():

@@ -1,6 +1,7 @@
 """Routes: each row by its plugin, none by another's, threads apart, recomputation included."""
 
 import threading
+from copy import deepcopy
 
 import pytest
 import torch
@@ -98,6 +99,17 @@ def test_plugins_come_and_go():
     assert len(plugin_state(model.backbone, "third")) == 2 * 7 * variant.layers
     detach(model.backbone, "third")
     assert torch.equal(run(model, x, Route.of_rows(["comprehension"])), before)
+
+
+def test_a_copied_model_computes_with_its_own_layers():
+    model, _, variant = tiny_model()
+    x, route = torch.randn(1, 3, variant.hidden_size), Route.of_rows(["comprehension"])
+    before, copied = run(model, x, route), deepcopy(model)
+    assert torch.equal(run(copied, x, route), before)
+    for _, layer in routed_layers(copied.backbone):
+        torch.nn.init.zeros_(layer.base.weight)
+    assert torch.equal(run(model, x, route), before)
+    assert not torch.equal(run(copied, x, route), before)
 
 
 def test_a_backbone_without_blocks_is_refused():

@@ -12,6 +12,9 @@ from transformers import PreTrainedTokenizerBase
 from healthgpt.errors import ModelError, QuestionError, closest
 from healthgpt.tokens import IGNORED, IMAGE_SLOT, TokenLayout
 
+REMEMBERED = 100_000
+"""Pieces of text whose ids are kept at hand: a training set has millions."""
+
 
 @dataclass(frozen=True)
 class Template:
@@ -122,6 +125,8 @@ class PromptBuilder:
     def text_ids(self, text: str) -> list[int]:
         """Ids of one piece of text, nothing added around it."""
         if text not in self._known:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
             self._known[text] = self.tokenizer.encode(text, add_special_tokens=False) if text else []
         return self._known[text]
 

@@ -1,7 +1,8 @@
 """The backbone's linear layers in 8 or 4 bits: torchao on a CPU, bitsandbytes on a CUDA GPU.
 
 Only the frozen layers of the decoder blocks are quantised, where nearly all of a model's bytes are. Plugins, tables,
-tower and codec keep their precision, so what was trained is applied as it was trained.
+tower and codec keep their precision, so what was trained is applied as it was trained, and can be trained further: a
+quantised layer passes gradients on to what lies before it. bitsandbytes sees to that by itself, torchao does not.
 """
 
 import logging
@@ -11,7 +12,9 @@ from importlib import import_module
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 from healthgpt.errors import InputError, ModelError
 
@@ -57,11 +60,57 @@ def quantise(layers: Sequence[nn.Module], kind: str, dtype: torch.dtype, device:
             layer.base = _on_cpu(base.to(dtype), kind) if device.type == "cpu" else _on_cuda(base.to(dtype), kind)
 
 
+class QuantisedLinear(nn.Linear):
+    """A frozen linear layer with a weight of torchao's: computes in the precision it was quantised for, answers in x's.
+
+    Gradients reach x and nothing else. Nothing is kept for them but the quantised weight, which is there anyway:
+    by itself autograd would keep what 8 bits stand for in full, in every layer, and knows no way back through 4 bits.
+    """
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__(linear.in_features, linear.out_features, bias=False, device="meta")
+        self.weight = linear.weight
+        self.bias = linear.bias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(..., in) -> (..., out)."""
+        product = _ThroughFrozen.apply if x.requires_grad else F.linear
+        return product(x.to(self.weight.dtype), self.weight, self.bias).to(x.dtype)
+
+
+class _ThroughFrozen(torch.autograd.Function):
+    """The product with a quantised weight; backwards the weight is dequantised for as long as it takes."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        ctx.weight = weight  # type: ignore[attr-defined]
+        return F.linear(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        with torch.autocast(gradient.device.type, enabled=False):  # in float32: bfloat16 is slow on many a CPU
+            product = gradient.float() @ dequantised(ctx.weight)  # type: ignore[attr-defined]
+        return product.to(gradient.dtype), None, None
+
+
+@torch.no_grad()
+def dequantised(weight: torch.Tensor) -> torch.Tensor:
+    """The numbers (out, in) in float32 that a weight of torchao's stands for.
+
+    In 4 bits it is read by multiplying the identity with it, as its packing differs from processor to processor.
+    """
+    if type(weight).dequantize is not torch.Tensor.dequantize:
+        return weight.dequantize(torch.float32)  # type: ignore[call-arg]
+    identity = torch.eye(weight.shape[1], dtype=weight.dtype, device=weight.device)
+    return F.linear(identity, weight).T.float()
+
+
 def _on_cpu(linear: nn.Linear, kind: str) -> nn.Module:
     torchao = import_module("torchao.quantization")
     if kind == "int8":
         torchao.quantize_(linear, torchao.Int8WeightOnlyConfig(set_inductor_config=False))
-        return linear
+        return QuantisedLinear(linear)
     group = next((size for size in GROUPS if linear.in_features % size == 0), None)
     if group is None:
         raise ModelError(
@@ -70,7 +119,7 @@ def _on_cpu(linear: nn.Linear, kind: str) -> nn.Module:
         )  # fmt: skip
     four = import_module("torchao.prototype.quantization.int4")
     torchao.quantize_(linear, four.PrototypeInt4WeightOnlyConfig(group_size=group, set_inductor_config=False))
-    return linear
+    return QuantisedLinear(linear)
 
 
 def _on_cuda(linear: nn.Linear, kind: str) -> nn.Module:

@@ -24,7 +24,6 @@ def encode(
     from healthgpt.data.codes import encode_targets
     from healthgpt.inference.session import model_folder
     from healthgpt.model.checkpoint import read_config
-    from healthgpt.vision.preprocess import Preprocessing
     from healthgpt.vq.store import load_codec
 
     place = device_named(device)
@@ -33,8 +32,7 @@ def encode(
         raise ModelError(f"model '{model}' has no codec", next_step="name a model that draws")
     with working(f"loading the codec of {model}"):
         codec = load_codec(source / "vqgan").to(place)
-        fit = read_config(source).preprocessing
-    preprocessing = Preprocessing(size=codec.image_size, fit=fit.fit, pad_colour=fit.pad_colour)
+        preprocessing = read_config(source).codec_preprocessing
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True)) as bar:
         line = bar.add_task("encoding")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from healthgpt.cli import ask, chat, data, demo, doctor, evaluate, generate, models, plugins, train
+from healthgpt.cli import ask, chat, data, demo, doctor, evaluate, generate, models, plugins, recipes, train
 from healthgpt.cli.console import RESEARCH_ONLY, STOPPED, note, quiet_libraries, tell_fault
 from healthgpt.version import VERSION
 
@@ -45,9 +45,9 @@ app.command("generate")(generate.generate)
 app.command("chat")(chat.chat)
 app.command("demo")(demo.demo)
 app.command("train")(train.train)
-app.command("recipes")(train.recipes)
 app.command("evaluate")(evaluate.evaluate)
 app.command("doctor")(doctor.doctor)
+app.add_typer(recipes.app, name="recipes")
 app.add_typer(models.app, name="models")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(data.app, name="data")

@@ -1,15 +1,14 @@
-"""``healthgpt train`` and ``healthgpt recipes``: run a training recipe, list the bundled ones."""
+"""``healthgpt train``: run a training recipe, or tell what it will cost."""
 
-import json
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from healthgpt.cli import options
 from healthgpt.cli.console import note, print_table
-from healthgpt.errors import RecipeError
+from healthgpt.errors import InputError, RecipeError
 
 
 def train(
@@ -19,79 +18,93 @@ def train(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder of the run; runs/RECIPE if unset.")
     ] = None,
-    packs: Annotated[Path | None, typer.Option("--packs", help="Folder of real data packs to mix in.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that stopped.")] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="A data set, or a folder of images with a CSV, in place of the recipe's."),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--start", help="A model or an earlier run to start from, in place of the recipe's.")
+    ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Tell memory, work and days, and leave.")] = False,
+    gpu: Annotated[str, typer.Option("--gpu", help="For --plan: the card.")] = "H100-80GB",
+    gpus: Annotated[int, typer.Option("--gpus", min=1, help="For --plan: how many.")] = 1,
+    packs: Annotated[
+        Path | None, typer.Option("--packs", help="For the recipe nano: folder of real data packs to mix in.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a run, and fail if there is none. Without it both is tried.")
+    ] = False,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Parts trained side by side; the number of cores if unset.")
+        int | None, typer.Option("--workers", min=1, help="Processes that prepare data; the number of cores if unset.")
     ] = None,
     device: options.Device = "auto",
 ) -> None:
-    """Train a model by a recipe."""
+    """Train a model by a recipe; a run that was stopped goes on with the same command."""
     options.check_packs(packs)
 
-    from healthgpt.training.nano.recipe import load_recipe
+    from healthgpt.training.recipe_files import load_recipe, read_yaml, recipe_path
 
-    root = output or Path("runs") / load_recipe(recipe).name
-    _check_run(root, resume)
+    path = recipe_path(recipe)
+    content = read_yaml(path)
+    root = output or Path("runs") / str(content.get("name", path.stem))
+    if resume and not ((root / "run.json").is_file() or (root / "recipe.json").is_file()):
+        raise RecipeError(f"no run to resume at {root}", next_step="name its folder with --output")
+    if "stage" not in content and "codec" in content:
+        from healthgpt.cli.train_nano import train_from_nothing
+
+        if data is not None or start is not None or plan:
+            raise InputError(
+                "--data, --start and --plan are for recipes of one stage", found=recipe,
+                next_step="this one makes its own data; see 'healthgpt recipes'",
+            )  # fmt: skip
+        train_from_nothing(recipe, root, packs, workers, device)
+        return
+    if packs is not None:
+        raise InputError("--packs is for the recipe nano", found=recipe, next_step="give --data")
+    chosen = load_recipe(path, _changes(content, data, start), on_this_disk=not plan)
+    if plan:
+        _tell_plan(chosen, gpu, gpus)
+        return
 
     from healthgpt.backbone.load import device_named
+    from healthgpt.cli.train_watch import Watching
+    from healthgpt.training.run import train as run_stage
 
-    place = "cuda" if device_named(device).type == "cuda" else "cpu"  # never tried on mps
-    plan = load_recipe(recipe, cuda=place == "cuda")
-    if packs is None:
-        note("no --packs folder given: training on VL-Phantom alone, without real images")
-
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    from healthgpt.training.nano.parts import train as run_parts
-    from healthgpt.training.nano.workspace import Workspace
-
-    workspace = Workspace(root, plan, packs, place)
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    told: set[str] = set()
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        line = bar.add_task("starting")
-
-        def show_running(running: set[str]) -> None:
-            for name in sorted(running - told):  # also where stderr is a file and the moving line is not shown
-                bar.console.print(f"part {name} starts")
-            told.update(running)
-            bar.update(line, description=", ".join(_standing(workspace.part(name)) for name in sorted(running)))
-
-        run_parts(
-            workspace,
-            workers=workers or (1 if place == "cuda" else os.cpu_count() or 1),
-            on_data=lambda done, total: bar.update(line, description=f"data: {done} of {total} jobs"),
-            on_wait=show_running,
+    place = device_named(device).type
+    if place == "mps":
+        raise InputError("training does not run on mps", allowed="--device cpu or cuda")
+    with Watching(chosen, root) as watcher:
+        model = run_stage(chosen, root, watcher, workers=workers or os.cpu_count() or 1, cpu=place == "cpu")
+    if watcher.speaks:
+        note(f"model: {model}\nreport: {root / 'report.html'}")
+        question = (
+            "healthgpt ask IMAGE QUESTION" if chosen.stage.endswith("comprehension") else "healthgpt generate TASK"
         )
-    note(f'done; next: healthgpt ask IMAGE "What does this image show?" --model {workspace.model}')
+        note(f"next: {question} --model {model}")
 
 
-def _standing(part: Path) -> str:
-    """How far a part is, from the last line of its journal."""
-    journal = part / "journal.jsonl"
-    lines = journal.read_text(encoding="utf-8").splitlines() if journal.is_file() else []
-    if not lines:
-        return part.name
-    last = json.loads(lines[-1])
-    return f"{part.name} {last['step']}/{last['steps']} loss {last['loss']:.3f}"
+def _changes(content: dict[str, Any], data: Path | None, start: str | None) -> dict[str, object]:
+    """What the command line says in place of the file."""
+    changes: dict[str, object] = {}
+    if start is not None:
+        changes["start"] = {"model": start}
+    if data is not None:
+        parts = content.get("data")
+        if not isinstance(parts, list) or len(parts) != 1 or not isinstance(parts[0], dict):
+            raise InputError(
+                "--data takes the place of one part of the data", found=f"{len(parts or [])} parts in the recipe",
+                next_step="name the folders in the recipe",
+            )  # fmt: skip
+        built = any((data / name).is_file() for name in ("manifest.json", "records.jsonl"))
+        kept = {key: value for key, value in parts[0].items() if key not in ("folder", "export")}
+        changes["data"] = [{("folder" if built else "export"): str(data), **kept}]
+    return changes
 
 
-def _check_run(root: Path, resume: bool) -> None:
-    """Starting over a run that is there, or resuming one that is not, are both mistakes."""
-    there = (root / "recipe.json").is_file()
-    if there and not resume:
-        raise RecipeError(
-            f"{root} already holds a run", next_step="go on with it by --resume, or choose another --output"
-        )
-    if resume and not there:
-        raise RecipeError(f"no run to resume at {root}", next_step="name its folder with --output")
+def _tell_plan(recipe: Any, gpu: str, gpus: int) -> None:
+    from healthgpt.training.cost.plan import explain, predict
 
-
-def recipes() -> None:
-    """List the bundled recipes."""
-    from healthgpt.training.nano.recipe import load_recipe, recipe_names, recipe_path
-
-    rows = [[name, load_recipe(name).variant, str(recipe_path(name))] for name in recipe_names()]
-    print_table("", ["recipe", "trains", "file"], rows)
+    print_table(
+        f"{recipe.name} on {gpus} x {gpu}", ["what", "predicted", "how it arises"],
+        [list(line) for line in explain(predict(recipe, None, gpus, gpu))],
+    )  # fmt: skip

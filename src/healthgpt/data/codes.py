@@ -7,7 +7,7 @@ Indices mean nothing to another codec, so they are only ever handed out by the h
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -55,11 +55,13 @@ def encode_targets(
     preprocessing: Preprocessing,
     *,
     batch: int = 32,
+    without: Container[str] = frozenset(),
     progress: Callable[[int], None] = lambda images: None,
 ) -> EncodedWith:
     """Encode every target image of a data set once; shards that are there already are kept.
 
-    Raises ``DataError`` for a codec whose indices do not fit 16 bits and for images that cannot be read.
+    ``without``: names of images known to be unreadable, which get no codes. Raises ``DataError`` for a codec whose
+    indices do not fit 16 bits and for other images that cannot be read.
     """
     if codec.code_count > 1 << 16:
         raise DataError("the codec has too many codes to store", found=str(codec.code_count), allowed="65,536 or fewer")
@@ -70,7 +72,7 @@ def encode_targets(
     place = folder / "codes" / codec_hash(codec)
     place.mkdir(parents=True, exist_ok=True)
     images = shards = 0
-    for names, pictures in _in_shards(_targets(folder)):
+    for names, pictures in _in_shards(_targets(folder, without)):
         path = place / f"codes-{shards:05d}.parquet"
         if not path.is_file():
             rows = _encoded(folder, names, pictures, codec, preprocessing, batch)
@@ -88,12 +90,12 @@ def encode_targets(
     return made
 
 
-def _targets(folder: Path) -> Iterator[tuple[str, bytes | None]]:
+def _targets(folder: Path, without: Container[str]) -> Iterator[tuple[str, bytes | None]]:
     """Every distinct target image, in the order of the records, with its content where that is embedded."""
     seen: set[bytes] = set()
     for record, pictures in records_with_pictures(folder):
         name = record.target_image
-        if name is None:
+        if name is None or name in without:
             continue
         key = hashlib.blake2b(name.encode(), digest_size=8).digest()
         if key not in seen:

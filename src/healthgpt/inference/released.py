@@ -31,6 +31,11 @@ UNEXTENDED = ("qwen_2",)
 """Templates of releases whose vocabulary was never extended by codes."""
 CODES = 8192
 """Codes by which the others were."""
+PUBLISHED_STAGES: tuple[tuple[str, Family | None], ...] = (
+    ("stage1-comprehension", "comprehension"), ("stage1-generation", "generation"), ("stage2", None),
+    ("stage3-comprehension", "comprehension"), ("stage3-generation", "generation"),
+)  # fmt: skip
+"""What the authors' weights have been through (table 7), and the family whose plugin it concerns."""
 CODEC, CODEC_CONFIG = "last.ckpt", "model.yaml"
 
 
@@ -176,6 +181,7 @@ def import_files(folder: Path, name: str, files: ReleasedFiles, untold: Untold) 
         text_size=layout.text_size, code_count=layout.code_count, grid=model.fusion.grid_rows.shape[0],
         context=config.max_position_embeddings, hidden_size=config.hidden_size, grains=model.vision.hidden_states,
         preprocessing=preprocessing_of(vision), codec_preprocessing=squash, plugins=model.plugins,
+        stages=tuple(stage for stage, family in PUBLISHED_STAGES if family is None or family in model.plugins),
         apart=tuple(model.fusion.apart),  # type: ignore[arg-type]
         stop_ids=tuple(stops if isinstance(stops, list) else [stops] if stops is not None else []),
         repetition_penalty=generation.repetition_penalty or 1.0, backbone_source=source,

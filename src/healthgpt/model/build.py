@@ -1,17 +1,18 @@
 """From a variant's row and trained parts to one model: the only place that reads dimensions off the table."""
 
-import torch
+from collections.abc import Mapping
+
 from torch import nn
 from transformers import CLIPVisionConfig
 
 from healthgpt.model.fusion import Fusion
 from healthgpt.model.healthgpt import HealthGPTModel
-from healthgpt.plugins.attach import attach, make_routable
+from healthgpt.plugins.attach import attach, make_routable, routed_layers
 from healthgpt.plugins.store import PluginSpec, adapter_maker
-from healthgpt.tasks import GENERATION_TASKS, MODALITIES, Family
+from healthgpt.tasks import GENERATION_TASKS, MODALITIES, Family, Grain
 from healthgpt.tokens import TokenLayout
 from healthgpt.variants import Variant
-from healthgpt.vision.clip import VisionTower
+from healthgpt.vision.clip import HiddenState, VisionTower
 from healthgpt.vision.grains import GrainedVision
 
 FAMILIES: tuple[Family, Family] = ("comprehension", "generation")
@@ -52,11 +53,19 @@ def new_tower(variant: Variant) -> VisionTower:
     )
 
 
-def assemble(variant: Variant, backbone: nn.Module, tower: VisionTower, dropout: float = 0.0) -> HealthGPTModel:
-    """A model with untrained adapters, fusion layer and plugins on trained backbone and tower."""
-    vision = GrainedVision(
-        tower, variant.hidden_size, {"abstract": variant.abstract_state, "concrete": variant.concrete_state}
-    )
+def assemble(
+    variant: Variant,
+    backbone: nn.Module,
+    tower: VisionTower,
+    dropout: float = 0.0,
+    grains: Mapping[Grain, HiddenState] | None = None,
+) -> HealthGPTModel:
+    """A model with untrained adapters, fusion layer and plugins on trained backbone and tower.
+
+    ``grains``: the tower's hidden state of each grain, the variant's own when None.
+    """
+    own: Mapping[Grain, HiddenState] = {"abstract": variant.abstract_state, "concrete": variant.concrete_state}
+    vision = GrainedVision(tower, variant.hidden_size, grains or own)
     fusion = Fusion(layout_of(variant), variant.hidden_size, variant.grid)
     make_routable(backbone)
     for family, spec in plugin_specs(variant).items():
@@ -69,8 +78,9 @@ def parameter_count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def set_dropout(module: nn.Module, probability: float) -> None:
-    """Set every dropout inside the plugins; a stage's recipe decides it."""
-    for child in module.modules():
-        if isinstance(child, torch.nn.Dropout):
-            child.p = probability
+def set_dropout(backbone: nn.Module, probability: float) -> None:
+    """Set every dropout inside the plugins of a backbone; a stage's recipe decides it."""
+    for _, layer in routed_layers(backbone):
+        for child in layer.adapters.modules():
+            if isinstance(child, nn.Dropout):
+                child.p = probability

@@ -35,7 +35,7 @@ from healthgpt.plugins.attach import make_routable, routed_layers
 from healthgpt.plugins.store import PluginSpec, load_plugin, read_spec, save_plugin
 from healthgpt.tasks import Family, Grain
 from healthgpt.tokens import TokenLayout
-from healthgpt.vision.clip import VisionTower
+from healthgpt.vision.clip import HiddenState, VisionTower
 from healthgpt.vision.grains import GrainedVision
 from healthgpt.vision.preprocess import Preprocessing
 
@@ -57,10 +57,13 @@ class ModelConfig(BaseModel):
     grid: int
     context: int
     hidden_size: int
-    grains: dict[Grain, int]
+    grains: dict[Grain, HiddenState]
+    """The tower's hidden state of each grain; of several, the mean."""
     preprocessing: Preprocessing
     codec_preprocessing: Preprocessing
     plugins: dict[Family, str]
+    stages: tuple[str, ...] = ()
+    """Training stages the weights have been through, in order, by the names of ``training/stages.py``."""
     task_rows: dict[str, int] = TASK_ROWS
     apart: tuple[Family, ...] = ()
     """Families with embedding table and head of their own."""

@@ -23,19 +23,29 @@ EXTRA = ("task_embedding", "instruction_embedding", "grid_rows", "grid_columns")
 
 
 def plugin_tensors(folder: Path, config: ModelConfig, family: Family) -> "OrderedDict[str, torch.Tensor]":
-    """One family's H-LoRA and projector under the released names; ``ModelError`` for a family without a plugin."""
+    """One family's H-LoRA and projector under the released names.
+
+    ``ModelError`` for a family without a plugin, or one that sees other hidden states of the tower than the released
+    code shows it: no file of that layout says which.
+    """
     if family not in config.plugins:
         raise ModelError(f"the model in {folder} has no {family} plugin", allowed=", ".join(config.plugins))
     spec = read_spec(folder / "plugins" / config.plugins[family])
     if spec.kind != "hlora":
         raise ModelError(f"only H-LoRA has a released layout, not '{spec.kind}'")
+    grain, state = GRAINS[family]
+    if config.grains[grain] != state:
+        raise ModelError(
+            f"the {family} plugin of {folder} cannot be written in the released layout",
+            found=f"one that sees hidden state {config.grains[grain]} of the vision tower", allowed=f"{state}",
+        )  # fmt: skip
     tensors: OrderedDict[str, torch.Tensor] = OrderedDict()
     for name, tensor in load_file(folder / "plugins" / config.plugins[family] / "plugin.safetensors").items():
         tensors[f"{PREFIX}model.layers.{name}"] = tensor
-    grain = f"{GRAINS[family][0]}."
+    own = f"{grain}."
     for name, tensor in load_file(folder / "vision" / "adapters.safetensors").items():
-        if name.startswith(grain):
-            tensors[f"{PREFIX}model.mm_projector.{name.removeprefix(grain)}"] = tensor
+        if name.startswith(own):
+            tensors[f"{PREFIX}model.mm_projector.{name.removeprefix(own)}"] = tensor
     return tensors
 
 

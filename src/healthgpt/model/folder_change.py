@@ -8,18 +8,18 @@ decision, the folder is as it was. Stopped after it, ``finish_change`` goes on w
 then ``read_config`` refuses the folder and says which command to run again.
 """
 
-import fcntl
 import os
 import shlex
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from safetensors import SafetensorError
 
 from healthgpt.errors import ModelError, OutputError
 from healthgpt.model.checkpoint import CHANGE, HASHED, RECORD, ModelConfig, sha256_of
+from healthgpt.whole_folder import held_alone
 
 PARTIAL = "change.partial"
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -34,27 +34,14 @@ def check_changeable(folder: Path) -> None:
         )
 
 
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Nobody else changes the folder meanwhile; ``ModelError`` while somebody does.
-
-    The system gives the folder free when the process ends, however it ends. A folder that is not there is let pass:
-    reading its description says so.
-    """
-    if not folder.is_dir():
-        yield
-        return
-    held = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as fault:
-            raise ModelError(
-                f"another command is changing the model in {folder}", next_step="wait for its end and run this again"
-            ) from fault
-        yield
-    finally:
-        os.close(held)
+def alone(folder: Path) -> AbstractContextManager[None]:
+    """Nobody else changes the model folder meanwhile; ``ModelError`` while somebody does."""
+    return held_alone(
+        folder,
+        ModelError(
+            f"another command is changing the model in {folder}", next_step="wait for its end and run this again"
+        ),
+    )
 
 
 def change_folder(

@@ -13,6 +13,7 @@ from transformers import Cache, PretrainedConfig
 from healthgpt.batch import Batch
 from healthgpt.errors import ModelError
 from healthgpt.model.fusion import Fusion
+from healthgpt.model.packing import lengths_of, pack_rows
 from healthgpt.plugins.routing import Route
 from healthgpt.tasks import TASKS, Family
 from healthgpt.tokens import IMAGE_SLOT
@@ -57,14 +58,23 @@ class HealthGPTModel(nn.Module):
         return self.plugins[family]
 
     def embed(self, batch: Batch) -> torch.Tensor:
-        """(B, T, hidden): words, codes and visual tokens in their places; ``ModelError`` as in ``route``."""
+        """(B, T, hidden): words, codes and visual tokens in their places.
+
+        Visual tokens come from the batch's features where it has them, else from its pixels. ``ModelError`` as in
+        ``route``; ValueError unless there is an image for each of ``image_rows``.
+        """
         for task in batch.tasks:
             self._plugin_of(task)  # said by name before a grain of the family is found missing
         embedded = self.fusion.embed(batch.input_ids_BT, batch.tasks, batch.instruction_BT)
-        if batch.pixels_N3SS is None:
-            return embedded
         grains = [TASKS[batch.tasks[row]].grain for row in batch.image_rows]
-        visual_NPD = self.vision(batch.pixels_N3SS.to(embedded.dtype), grains)
+        if batch.features_NPW is not None:
+            visual_NPD = self.vision.tokens(batch.features_NPW.to(embedded.dtype), grains)
+        elif batch.pixels_N3SS is not None:
+            visual_NPD = self.vision(batch.pixels_N3SS.to(embedded.dtype), grains)
+        elif grains:
+            raise ValueError(f"{len(grains)} rows have an image, and the batch holds neither pixels nor features")
+        else:
+            return embedded
         places = (batch.input_ids_BT == IMAGE_SLOT).nonzero()  # in row order, as the images are
         return embedded.index_put((places[:, 0], places[:, 1]), visual_NPD.flatten(0, 1).to(embedded.dtype), True)
 
@@ -76,12 +86,20 @@ class HealthGPTModel(nn.Module):
         mask_BT: torch.Tensor | None = None,
         positions_BT: torch.Tensor | None = None,
         cache: Cache | None = None,
+        packed_to: int | None = None,
     ) -> torch.Tensor:
         """Final hidden states (B, T, hidden).
 
         ``mask_BT``: True where there is a token; needed only for left-padded rows (padding on the right
-        cannot be seen by earlier tokens). With ``cache`` the mask covers cached and new positions.
+        cannot be seen by earlier tokens) and for packing. With ``cache`` the mask covers cached and new positions.
+        ``packed_to``: the blocks see the rows end to end, in sequences of at most so many positions, each row as if
+        alone; the hidden states are the same, and zero on padding. ValueError unless ``mask_BT`` is given and pads on
+        the right, for a row that is empty or longer than that, and together with positions or a cache.
         """
+        if packed_to is not None:
+            if mask_BT is None or positions_BT is not None or cache is not None:
+                raise ValueError("packing needs the mask of whole rows and takes neither their positions nor a cache")
+            return self._hidden_of_packed(embedded_BTD, tasks, mask_BT, packed_to)
         output = self.backbone(
             inputs_embeds=embedded_BTD,
             attention_mask=None if mask_BT is None else mask_BT.long(),
@@ -91,6 +109,20 @@ class HealthGPTModel(nn.Module):
             plugin_route=self.route(tasks),
         )
         return output.last_hidden_state
+
+    def _hidden_of_packed(
+        self, embedded_BTD: torch.Tensor, tasks: Sequence[str], mask_BT: torch.Tensor, longest: int
+    ) -> torch.Tensor:
+        families = [TASKS[task].family for task in tasks]
+        packing = pack_rows(lengths_of(mask_BT), families, longest)
+        packed_PLD = self.backbone(
+            inputs_embeds=packing.pack(embedded_BTD),
+            position_ids=packing.positions(embedded_BTD.device),
+            segment_lengths=packing.segment_lengths,
+            use_cache=False,
+            plugin_route=self.route([tasks[rows[0]] for rows in packing.sequences]),
+        ).last_hidden_state
+        return packing.unpack(packed_PLD, embedded_BTD.shape[1])
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Logits over the joint vocabulary (B, T, total) of right-padded rows."""

@@ -29,6 +29,7 @@ from healthgpt.model.plugin_folder import (
 from healthgpt.model.published import GRAINS
 from healthgpt.plugins.store import PluginSpec, read_spec
 from healthgpt.tasks import Family, Grain
+from healthgpt.vision.clip import HiddenState
 
 FUSION, ADAPTERS = "fusion.safetensors", "vision/adapters.safetensors"
 
@@ -176,7 +177,7 @@ def _remove(folder: Path, name: str) -> None:
 
 
 def _described(
-    config: ModelConfig, *, plugins: Mapping[Family, str], apart: Sequence[Family], grains: Mapping[Grain, int]
+    config: ModelConfig, *, plugins: Mapping[Family, str], apart: Sequence[Family], grains: Mapping[Grain, HiddenState]
 ) -> ModelConfig:
     """The description with these plugins, each table in one order whatever was done before."""
     update = {

@@ -34,6 +34,7 @@ from healthgpt.plugins.attach import make_routable
 from healthgpt.plugins.store import PluginSpec, read_spec
 from healthgpt.tasks import TASKS, Family, Grain
 from healthgpt.vision.adapter import VisualAdapter
+from healthgpt.vision.clip import HiddenState
 
 FORMAT = 1
 """Version of this layout; a folder of another version is refused."""
@@ -90,7 +91,7 @@ class Shipment(BaseModel):
     format: int = FORMAT
     name: str
     grain: Grain
-    hidden_state: int
+    hidden_state: HiddenState
     made_for: MadeFor
     licence: str
     provenance: str
@@ -296,10 +297,11 @@ def check_shapes(shipped: ShippedPlugin, folder: Path, config: ModelConfig) -> N
             f"the plugin in {shipped.folder} does not fit the model in {folder}", found=str(fault).splitlines()[0]
         ) from fault
     states = tower.num_hidden_layers + 1
-    if not -states <= shipped.shipment.hidden_state < states:
+    seen = shipped.shipment.hidden_state
+    if not all(-states <= state < states for state in ((seen,) if isinstance(seen, int) else seen)):
         raise ModelError(
             f"the plugin in {shipped.folder} needs a deeper vision tower than the model in {folder} has",
-            found=f"hidden state {shipped.shipment.hidden_state}", allowed=f"{-states} to {states - 1}",
+            found=f"hidden state {seen}", allowed=f"{-states} to {states - 1}",
         )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ lies outside the blocks and never carries a plugin.
 
 import inspect
 from collections.abc import Callable, Iterator
+from types import MethodType
 from typing import Any
 
 import torch
@@ -83,20 +84,21 @@ def _take_route(block: nn.Module) -> None:
     """Give a decoder block the argument ``plugin_route``, opened for its linear layers.
 
     The route must be open *inside* activation checkpointing, which the library wraps around the class's
-    forward, so the bare forward is taken and checkpointed here.
+    forward, so the bare forward is taken and checkpointed here. It is set as a method: copied with a model, it is
+    then its own block's.
     """
     bare = inspect.unwrap(type(block).forward)
 
-    def forward(*args: Any, plugin_route: Route | None = None, **kwargs: Any) -> Any:
+    def forward(self: nn.Module, *args: Any, plugin_route: Route | None = None, **kwargs: Any) -> Any:
         def routed(*inner: Any) -> Any:
             with opened(plugin_route):
-                return bare(block, *inner, **kwargs)
+                return bare(self, *inner, **kwargs)
 
-        if getattr(block, "gradient_checkpointing", False) and block.training:
+        if getattr(self, "gradient_checkpointing", False) and self.training:
             return checkpoint(routed, *args, use_reentrant=False)
         return routed(*args)
 
-    block.forward = forward  # type: ignore[method-assign]
+    block.forward = MethodType(forward, block)  # type: ignore[method-assign]
 
 
 def routed_layers(language_model: nn.Module) -> Iterator[tuple[str, RoutedLinear]]:

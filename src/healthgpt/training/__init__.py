@@ -1,1 +1,1 @@
-"""Pre-training of the parts and the paper's three stages."""
+"""From recipe to model folder: the engine that trains the stages of the paper, and what is seen of it."""

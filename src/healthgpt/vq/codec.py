@@ -59,6 +59,11 @@ class Codec(nn.Module):
         return self.codebook.code_count
 
     @property
+    def code_vectors(self) -> Tensor:
+        """What each code stands for (code_count, D)."""
+        return self.codebook.vectors
+
+    @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of codes of one picture of ``image_size``."""
         return self.image_size // self.stride, self.image_size // self.stride

@@ -66,6 +66,11 @@ class PublishedCodec(nn.Module):
         return self.quantize.embed.num_embeddings
 
     @property
+    def code_vectors(self) -> torch.Tensor:
+        """What each code stands for (code_count, D)."""
+        return self.quantize.embed.weight
+
+    @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of codes of one picture of ``image_size``."""
         return self.image_size // self.stride, self.image_size // self.stride

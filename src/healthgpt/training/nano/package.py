@@ -18,6 +18,8 @@ STAGES = (
     "stage1-comprehension", "stage1-generation", "stage2", "stage3-comprehension", "stage3-generation", "stage3-words",
     "stage3-findings",
 )  # fmt: skip
+STAGE_OF = {"stage3-words": "stage3-generation", "stage3-findings": "stage3-generation"}
+"""Parts that are more of a stage of the paper."""
 STORED = torch.float16
 
 
@@ -43,7 +45,8 @@ def package_part(workspace: Workspace) -> None:
         name=recipe.name, variant=recipe.variant, template=variant.template, text_size=variant.text_size,
         code_count=variant.code_count, grid=variant.grid, context=variant.context, hidden_size=variant.hidden_size,
         grains=model.vision.hidden_states, preprocessing=preprocessing, codec_preprocessing=preprocessing,
-        plugins=model.plugins, guidance=recipe.guidance, licence="Apache-2.0; research use only",
+        plugins=model.plugins, stages=tuple(dict.fromkeys(STAGE_OF.get(part, part) for part in STAGES)),
+        guidance=recipe.guidance, licence="Apache-2.0; research use only",
         provenance=f"recipe {recipe.name}, seed {recipe.seed}; VL-Phantom"
         + (" and the real packs named in the model card" if workspace.packs is not None else " alone"),
     )  # fmt: skip
