@@ -34,11 +34,11 @@ from healthgpt.training.schedule import rate_factor
 from healthgpt.training.training_model import TrainingModel
 from healthgpt.training.validation import Validation, measure_losses, rows_to_validate, scored
 
+CHECKPOINTS = "checkpoints"
 LOGGED_ALL, LOG_EVERY = 50, 10
 """The first steps are all journalled, then every tenth."""
-
-
-CHECKPOINTS = "checkpoints"
+READ_AHEAD = 256
+"""Steps whose rows are handed to the readers together."""
 
 
 class State(BaseModel):
@@ -154,11 +154,14 @@ def _checkpoint(training: Training) -> None:
 
 def _prepared(training: Training, steps: range) -> Iterator[tuple[int, list[Prepared]]]:
     """This process's micro-batches of each of these steps, read ahead."""
-    own = [_own_rows(training, step) for step in steps]
-    batches = training.batches.of([rows for step in own for rows in step], training.features.at_hand)
-    stream = loaded(batches, training.recipe.hardware.loader_workers)
-    for step, rows in zip(steps, own, strict=True):
-        yield step, list(islice(stream, len(rows)))
+    for first in range(steps.start, steps.stop, READ_AHEAD):
+        some = range(first, min(first + READ_AHEAD, steps.stop))
+        own = [_own_rows(training, step) for step in some]
+        training.features.refresh()
+        batches = training.batches.of([rows for step in own for rows in step], training.features.at_hand)
+        stream = loaded(batches, training.recipe.hardware.loader_workers)
+        for step, rows in zip(some, own, strict=True):
+            yield step, list(islice(stream, len(rows)))
 
 
 def _own_rows(training: Training, step: int) -> list[np.ndarray]:
@@ -179,16 +182,15 @@ def _step(training: Training, step: int, micro: Sequence[Prepared], due: bool) -
         group["lr"] = trained.learning_rate * factor
     rows = training.order.batch(step)
     tokens = int(training.data.train.learned[rows].sum())
-    sums = {task: 0.0 for task in sorted(set(training.data.train.tasks[rows].tolist()))}
+    made: list[tuple[tuple[str, ...], torch.Tensor]] = []
     for number, prepared in enumerate(micro):
         batch = training.features.complete(prepared)
         with training.spread.micro_batch(last=number == len(micro) - 1):
             by_row = training.spread.module(batch)
             # Processes average their gradients; what is wanted is the sum over all rows, per token of the whole batch.
             training.spread.backward(by_row.sum() * (accelerator.num_processes / tokens))
-        for task, loss in zip(batch.tasks, by_row.tolist(), strict=True):
-            sums[task] += loss
-    loss, tasks, due = _gathered(training, rows, sums, tokens, due)
+        made.append((batch.tasks, by_row.detach()))  # looked at when all are made: a GPU is not waited for between
+    loss, tasks, due = _gathered(training, rows, made, due)
     norm = training.spread.clip_gradients(plan.clip)
     fault = training.guard.fault(loss, norm)
     if fault:
@@ -211,23 +213,25 @@ def _seed(seed: int, step: int, process: int) -> int:
 
 
 def _gathered(
-    training: Training, rows: np.ndarray, sums: dict[str, float], tokens: int, due: bool
+    training: Training, rows: np.ndarray, made: Sequence[tuple[tuple[str, ...], torch.Tensor]], due: bool
 ) -> tuple[float, dict[str, float], bool]:
     """Loss per token of the whole global batch, by task too, and whether the main process's clock says so."""
     accelerator, table = training.spread.accelerator, training.data.train
+    sums = dict.fromkeys(sorted(set(table.tasks[rows].tolist())), 0.0)
+    for tasks, by_row in made:
+        for task, loss in zip(tasks, by_row.tolist(), strict=True):
+            sums[task] += loss
     values = torch.tensor([*sums.values(), float(due and accelerator.is_main_process)], dtype=torch.float64)
     if accelerator.num_processes > 1:
         values = accelerator.reduce(values.to(accelerator.device), reduction="sum").cpu()
-    *by_task, flag = values.tolist()
-    tasks = {
-        task: total / max(1, int(table.learned[rows[table.tasks[rows] == task]].sum()))
-        for task, total in zip(sums, by_task, strict=True)
-    }
-    return sum(by_task) / tokens, tasks, bool(flag)
+    *totals, flag = values.tolist()
+    tokens = [int(table.learned[rows[table.tasks[rows] == task]].sum()) for task in sums]
+    by_task = {task: total / max(1, count) for task, total, count in zip(sums, totals, tokens, strict=True)}
+    return sum(totals) / sum(tokens), by_task, bool(flag)
 
 
 def memory(device: torch.device) -> float:
-    """Gigabytes in use at the most: of the GPU, or of this process."""
+    """Gigabytes in use: of the GPU at the most, or of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e9
     return psutil.Process().memory_info().rss / 1e9
