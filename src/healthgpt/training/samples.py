@@ -54,19 +54,15 @@ class Sample:
 
 
 def asked_one_by_one(rows: Sequence[Row], most: int) -> list[Row]:
-    """At most ``most`` rows of each task, every question of a conversation a row of its own."""
+    """At most ``most`` rows of each task, every question of a conversation a row of its own: first all first ones."""
     single, counts = [], Counter[str]()
-    for row in rows:
-        turns = range(len(row.instructions))
-        for turn in turns if row.codes is None else turns[:1]:
-            if counts[row.task] < most:
+    for turn in range(max((len(row.instructions) for row in rows), default=0)):
+        for row in rows:
+            if turn < len(row.instructions) and counts[row.task] < most:
                 counts[row.task] += 1
                 own = slice(turn, turn + 1)
-                single.append(
-                    replace(
-                        row, records=row.records[own], instructions=row.instructions[own], responses=row.responses[own]
-                    )
-                )
+                parts = {name: getattr(row, name)[own] for name in ("records", "instructions", "responses")}
+                single.append(replace(row, **parts))
     return single
 
 
