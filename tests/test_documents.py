@@ -37,10 +37,9 @@ def commands() -> list[tuple[str, str]]:
     ]
 
 
-@pytest.fixture(scope="module")
-def make_reference() -> ModuleType:
-    path = ROOT / "docs" / "make_reference.py"
-    spec = importlib.util.spec_from_file_location("make_reference", path)
+def script(name: str) -> ModuleType:
+    path = ROOT / "docs" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -48,9 +47,10 @@ def make_reference() -> ModuleType:
     return module
 
 
-def test_reference_is_current(make_reference: ModuleType) -> None:
-    written = make_reference.PAGE.read_text(encoding="utf-8")
-    assert written == make_reference.reference(), "run python docs/make_reference.py"
+@pytest.mark.parametrize("name", ["make_reference", "make_recipe_reference"])
+def test_reference_is_current(name: str) -> None:
+    page = script(name)
+    assert page.PAGE.read_text(encoding="utf-8") == page.reference(), f"run python docs/{name}.py"
 
 
 @pytest.mark.parametrize(("page", "line"), commands())

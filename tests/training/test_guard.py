@@ -22,6 +22,12 @@ def test_a_spike_is_told_only_once_the_median_is_known() -> None:
     assert "recent median is 1.150" in guard.fault(3.5, 1.0)
 
 
+def test_hard_rows_late_in_a_run_are_no_spikes() -> None:
+    guard = Guard(recipe.Guard(spike=3.0, window=2), [0.05, 0.05])
+    assert not guard.fault(1.0, 1.0)
+    assert guard.fault(1.1, 1.0)
+
+
 @given(st.sampled_from([math.nan, math.inf, -math.inf]))
 def test_what_is_not_finite_is_always_skipped(value: float) -> None:
     guard = Guard(recipe.Guard())

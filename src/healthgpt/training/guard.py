@@ -12,6 +12,10 @@ from collections.abc import Sequence
 from healthgpt.errors import HealthGPTError
 from healthgpt.training import recipe
 
+SMALLEST_SPIKE = 1.0
+"""Nats per token above the median that a spike has at least: near the end of a run hard rows are many times the median
+and are what is left to learn."""
+
 
 class DivergedError(HealthGPTError):
     """Too many steps in a row were unsound; the last good checkpoint is kept."""
@@ -35,7 +39,7 @@ class Guard:
             return f"gradient norm {gradient_norm}"
         if len(self.losses) == self.losses.maxlen:
             usual = statistics.median(self.losses)
-            if loss > self.settings.spike * usual:
+            if loss > max(self.settings.spike * usual, usual + SMALLEST_SPIKE):
                 return f"loss {loss:.3f}, the recent median is {usual:.3f}"
         return ""
 

@@ -21,7 +21,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 class Strict(BaseModel):
     """Unknown keys are errors, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Start(Strict):
@@ -34,19 +34,28 @@ class Start(Strict):
     """
 
     model: Names = ()
+    """A finished model, or several runs to join."""
     parts_of: str | None = None
+    """A model of which only the frozen parts are taken."""
     base: str | None = None
+    """A published language model: hub id or folder."""
     tower: str | None = None
+    """A published CLIP vision tower: hub id or folder."""
     codec: Path | None = None
+    """The released VQGAN's ``last.ckpt``."""
 
 
 class PluginShape(Strict):
     """What a plugin that begins anew is made of, where it is not the variant's H-LoRA. ``rank``: merged rank."""
 
     kind: Literal["hlora", "lora", "moelora"]
+    """H-LoRA, or what it is compared with."""
     rank: PositiveInt
+    """Of all experts together."""
     experts: PositiveInt = 1
+    """LoRA has one."""
     alpha: PositiveFloat
+    """Over the merged rank."""
 
 
 class DataPart(Strict):
@@ -57,12 +66,19 @@ class DataPart(Strict):
     """
 
     folder: Path | None = None
+    """A data set that ``healthgpt data build`` or ``data phantom`` made."""
     export: Path | None = None
+    """Images and a CSV (docs/how-to/own-export.md)."""
     share: float | None = Field(default=None, gt=0, le=1)
+    """Of every batch."""
     sources: Names = ()
+    """Names of data sets in it."""
     tasks: Names = ()
+    """Such as x-ray or ct-to-mri."""
     kinds: Names = ()
+    """Types of question, such as report."""
     families: Names = ()
+    """comprehension, generation."""
 
 
 class Optimisation(Strict):
@@ -77,7 +93,9 @@ class Optimisation(Strict):
     micro_batch: PositiveInt
     """Rows in memory at a time on one device."""
     epochs: PositiveFloat | None = None
+    """How often every row is seen."""
     steps: PositiveInt | None = None
+    """How many global batches."""
     schedule: Literal["warm-up", "constant", "cosine"] = "warm-up"
     """``warm-up``: linear rise, then constant. ``cosine``: the same rise, then down to nothing."""
     warm_up: Share = 0.03
@@ -127,23 +145,26 @@ class Watch(Strict):
     """What is recorded while a run goes on. Counts of steps, but for ``checkpoint_minutes``."""
 
     validate_every: PositiveInt = 500
+    """Each validation is followed by a checkpoint."""
     validation_rows: PositiveInt = 200
     """Rows of the validation split per task."""
     samples: NonNegativeInt = 4
     """Questions asked, or pictures drawn, of each task at every validation and of the test split; a few are shown."""
     checkpoint_minutes: PositiveFloat = 15
+    """Most that a kill costs."""
     keep: PositiveInt = 2
     """Latest checkpoints kept beside the best one."""
     finish_with: Literal["last", "best"] = "last"
     """The weights the run ends with: those of its last step, or of the validation with the lowest loss."""
     trackers: tuple[Literal["tensorboard", "wandb", "mlflow"], ...] = ("tensorboard",)
+    """TensorBoard writes to RUN/logs; the others need their package."""
 
 
 class Guard(Strict):
     """When a step is skipped, and when skipping is enough."""
 
     spike: PositiveFloat = 3.0
-    """A loss this many times the recent median is a spike."""
+    """A loss this many times the recent median, and a nat above it, is a spike."""
     window: PositiveInt = 50
     """Steps the median is taken over; until so many were made only what is not finite is skipped."""
     most_skipped: PositiveInt = 10
@@ -154,19 +175,31 @@ class Recipe(Strict):
     """Everything about one run."""
 
     name: str = Field(pattern=r"^[\w.-]+$")
+    """Of the run's folder and of the finished model."""
     variant: str
+    """A model size: nano, m3, l14, xl32; ``released`` for a model imported on another base."""
     stage: StageName
+    """What trains, and from what: see the stages."""
     about: str = ""
+    """One line for people."""
     seed: int = Field(default=0, ge=0)
+    """Of the order of rows, of dropout, and of what begins anew."""
     start: Start
+    """Which weights the run begins with."""
     plugin: PluginShape | None = None
     """Of the families that this stage trains, where they begin anew here."""
     grains: Literal["published", "swapped", "merged"] = "published"
     """Hierarchical visual perception as published, or its ablations: shallow features for reading and deep ones for
     drawing, or the mean of both for both."""
     data: tuple[DataPart, ...]
+    """A list of parts."""
     rows: Rows = Rows()
+    """How records become rows."""
     optimisation: Optimisation
+    """Rates, batch, length."""
     hardware: Hardware = Hardware()
+    """How the work is laid out."""
     watch: Watch = Watch()
+    """What is recorded."""
     guard: Guard = Guard()
+    """What is skipped."""
