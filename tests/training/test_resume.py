@@ -47,7 +47,9 @@ def killed(data: Path, start: Path, run: Path, step: int = 0) -> subprocess.Comp
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("steps", [(2,), (4, 4), (8, 9)])
+@pytest.mark.parametrize(
+    "steps", [(4, 5), pytest.param((2,), marks=pytest.mark.slow), pytest.param((8, 9), marks=pytest.mark.slow)]
+)
 def test_a_killed_run_ends_with_the_same_bits(straight, tmp_path, steps) -> None:
     run = tmp_path / "run"
     for step in steps:

@@ -109,7 +109,7 @@ def test_a_wrong_start_is_refused_by_name(data, tmp_path) -> None:
     done = tiny_folder(tmp_path / "done", stages=(*FIRST, "stage2", "stage3-comprehension"))
     with pytest.raises(RecipeError, match="and not through stage2, stage3-comprehension"):
         train(tiny_recipe(done, data, stage="stage2"), tmp_path / "other", Recorder(), cpu=True)
-    with pytest.raises(RecipeError, match="holds another variant; found tiny, fingerprint"):
+    with pytest.raises(RecipeError, match="holds another variant; found miniature, fingerprint"):
         train(tiny_recipe(done, data, variant="nano"), tmp_path / "third", Recorder(), cpu=True)
 
 

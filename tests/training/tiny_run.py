@@ -48,21 +48,23 @@ class Recorder:
 
 @contextmanager
 def tiny_in_table() -> Iterator[None]:
-    """The variant ``tiny`` while a test runs."""
-    VARIANTS["tiny"] = replace(tiny_variant(), name="tiny")
+    """The variant ``miniature`` while a test runs."""
+    VARIANTS["miniature"] = replace(tiny_variant(), name="miniature")
     try:
         yield
     finally:
-        del VARIANTS["tiny"]
+        del VARIANTS["miniature"]
 
 
 def tiny_folder(folder: Path, *, stages: tuple[str, ...] = (), seed: int = 0) -> Path:
-    """A random model folder of variant ``tiny`` that has been through ``stages``."""
+    """A random model folder of variant ``miniature`` that has been through ``stages``."""
     folder.mkdir(parents=True, exist_ok=True)
     save_tiny(folder, seed)
     path = folder / "config.json"
     config = ModelConfig.model_validate_json(path.read_text(encoding="utf-8"))
-    path.write_text(config.model_copy(update={"variant": "tiny", "stages": stages}).model_dump_json(), encoding="utf-8")
+    path.write_text(
+        config.model_copy(update={"variant": "miniature", "stages": stages}).model_dump_json(), encoding="utf-8"
+    )
     return folder
 
 
@@ -97,7 +99,7 @@ def tiny_recipe(start: Path | dict[str, Any], folder: Path, /, **changes: Any) -
     """Six steps of ``finetune-comprehension``; ``changes`` replace whole blocks or add to them."""
     begun = start if isinstance(start, dict) else {"model": str(start)}
     plan: dict[str, Any] = {
-        "name": "tiny-run", "variant": "tiny", "stage": "finetune-comprehension", "start": begun,
+        "name": "tiny-run", "variant": "miniature", "stage": "finetune-comprehension", "start": begun,
         "data": [{"folder": str(folder)}], "rows": {"max_length": 128},
         "optimisation": {"learning_rate": 1e-2, "global_batch": 4, "micro_batch": 2, "steps": 6, "dropout": 0.1},
         "hardware": {"precision": "fp32"},

@@ -24,7 +24,7 @@ class Watching:
         self.recipe = recipe
         self.run = run
         self.speaks = os.environ.get("RANK", "0") == "0"
-        self.console = Console(stderr=True, quiet=not self.speaks)
+        self.console = Console(stderr=True, quiet=not self.speaks, soft_wrap=True)
         self.progress = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             TextColumn("{task.fields[figures]}"), TimeRemainingColumn(), console=self.console,

@@ -80,6 +80,7 @@ def _train(
         return run / "model"
     watcher.doing("loading the model", 0, 1)
     model = load_for_training(recipe, beginning, accelerator.device)
+    watcher.doing("loading the model", 1, 1)
     table = model.table()
     watcher.trains(table)
     if accelerator.is_main_process:
