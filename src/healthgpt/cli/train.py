@@ -27,6 +27,9 @@ def train(
     ] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Tell memory, work and days, and leave.")] = False,
     gpu: Annotated[str, typer.Option("--gpu", help="For --plan: the card.")] = "H100-80GB",
+    gpu_memory: Annotated[
+        float | None, typer.Option("--gpu-memory", min=0.1, help="For --plan: gigabytes of each; the card's if unset.")
+    ] = None,
     gpus: Annotated[int, typer.Option("--gpus", min=1, help="For --plan: how many.")] = 1,
     packs: Annotated[
         Path | None, typer.Option("--packs", help="For the recipe nano: folder of real data packs to mix in.")
@@ -63,7 +66,7 @@ def train(
         raise InputError("--packs is for the recipe nano", found=recipe, next_step="give --data")
     chosen = load_recipe(path, _changes(content, data, start), on_this_disk=not plan)
     if plan:
-        _tell_plan(chosen, gpu, gpus)
+        _tell_plan(chosen, gpu, gpu_memory, gpus)
         return
 
     from healthgpt.backbone.load import device_named
@@ -101,10 +104,10 @@ def _changes(content: dict[str, Any], data: Path | None, start: str | None) -> d
     return changes
 
 
-def _tell_plan(recipe: Any, gpu: str, gpus: int) -> None:
+def _tell_plan(recipe: Any, gpu: str, gpu_memory: float | None, gpus: int) -> None:
     from healthgpt.training.cost.plan import explain, predict
 
     print_table(
         f"{recipe.name} on {gpus} x {gpu}", ["what", "predicted", "how it arises"],
-        [list(line) for line in explain(predict(recipe, None, gpus, gpu))],
+        [list(line) for line in explain(predict(recipe, gpu_memory, gpus, gpu))],
     )  # fmt: skip
