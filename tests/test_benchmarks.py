@@ -11,12 +11,15 @@ import text_peer
 import text_records
 import text_volume
 import torch
+import training_step
 from generation import agreement, measure
+from live_bytes import LiveBytes
 from memory import beside_one, parameter_bytes
 from random_model import MIDSIZE
 from timing import compared, in_turn
 
 from healthgpt.data.shards import load_manifest
+from healthgpt.plugins.moelora import MoELoRA
 from healthgpt.variants import PluginSize
 
 TINY = replace(
@@ -87,3 +90,32 @@ def test_text_records_are_built_and_their_peer_makes_as_many(tmp_path):
     peer = text_peer.mapped(large, tmp_path / "peer")
     ours = load_manifest(tmp_path / "set").sources
     assert peer["records"] == sum(ours[name]["drafts"] for name in peer["sources"])
+
+
+def test_a_training_step_is_measured_beside_its_peers():
+    figures = training_step.on_cpu(TINY, rank=32, positions=8, rounds=1, threads=(1,))
+    assert len(figures["threads: 1"]["seconds"]) == len(training_step.CHOICES) == 8
+    for experts in ("4 experts", "32 experts"):
+        assert all(ratio > 0 for ratio in figures["threads: 1"][experts].values())
+        assert figures["peak memory"][experts]["H-LoRA over peft LoRA"] > 0
+    assert len(set(figures["peak memory"]["mb"])) == 8
+
+
+def test_both_orders_of_the_expert_loop_give_the_same_sum():
+    ours, published = (kind(6, 5, 8, 4, 16.0) for kind in (MoELoRA, training_step.PublishedMoELoRA))
+    for up in ours.lora_B:
+        torch.nn.init.normal_(up.weight)
+    published.load_state_dict(ours.state_dict())
+    x, onto = torch.randn(2, 3, 6), torch.randn(2, 3, 5)
+    torch.testing.assert_close(published(x, onto), ours(x, onto))
+
+
+def test_bytes_alive_are_counted_by_storage_and_given_back():
+    with LiveBytes() as counter:
+        x = torch.zeros(1000)
+        x.view(10, 100).add_(1)
+        (x + x).sum()
+        y = x * 2
+        del x
+    assert counter.most == 8004  # two of four thousand bytes, and one sum
+    assert counter.now == y.nbytes == 4000
