@@ -11,7 +11,7 @@ from tiny_run import Recorder, tiny_data, tiny_recipe
 from healthgpt.errors import RecipeError
 from healthgpt.inference.released import ReleasedFiles, Untold, import_files
 from healthgpt.inference.session import Session
-from healthgpt.model.checkpoint import load_model, read_config
+from healthgpt.model.checkpoint import load_model, plugin_specs_of, read_config
 from healthgpt.training.parameters import belongs
 from healthgpt.training.run import train
 from healthgpt.variants import VARIANTS, PluginSize
@@ -93,3 +93,6 @@ def test_released_weights_go_on_learning(released, data, tmp_path, family) -> No
     grain = {"comprehension": "abstract", "generation": "concrete"}[family]
     assert all(belongs(name, f"{family} plugin") or belongs(name, f"{grain} adapter") for name in changed)
     assert read_config(model).stages[-1] == f"finetune-{family}"
+    tasks = {one: spec.tasks for one, spec in plugin_specs_of(model).items()}
+    assert "ct" in tasks["comprehension"]
+    assert tasks["generation"] == (("ct-to-mri", "reconstruct") if family == "generation" else ("reconstruct",))

@@ -13,7 +13,7 @@ from healthgpt.data.collate import right_padded
 from healthgpt.data.shards import picture_of, records_of
 from healthgpt.errors import DataError, RecipeError
 from healthgpt.inference.session import Session
-from healthgpt.model.checkpoint import load_model, read_config, verify
+from healthgpt.model.checkpoint import load_model, plugin_specs_of, read_config, verify
 from healthgpt.training.objective import response_loss
 from healthgpt.training.parameters import belongs
 from healthgpt.training.run import train
@@ -64,6 +64,9 @@ def test_a_stage_trains_exactly_its_groups(stage, data, tmp_path) -> None:
     assert [row["group"] for row in table] == [*STAGES[stage].trains, "frozen"]
     assert table == watcher.table
     assert described.stages == (*config.stages, stage)
+    for family, spec in plugin_specs_of(model).items():
+        if stage in ("stage1-generation", "mixed") and family == "generation":
+            assert spec.tasks == ("ct-to-mri", "reconstruct")  # what the data held, no more
     assert [step.number for step in watcher.steps] == [1, 2, 3, 4, 5, 6]
     assert [step for step, _, _ in watcher.validations] == [0, 3, 6]
 

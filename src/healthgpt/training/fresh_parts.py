@@ -31,12 +31,10 @@ from healthgpt.whole_folder import whole_folder
 
 
 def specs_for(recipe: Recipe) -> dict[Family, PluginSpec]:
-    """The recipe's plugins: the variant's H-LoRA, or another kind where the recipe says so."""
+    """The recipe's plugins, trained for nothing yet: the variant's H-LoRA, or another kind where the recipe says so."""
+    other = recipe.plugin.model_dump() if recipe.plugin is not None else {}
     specs = plugin_specs(variant_named(recipe.variant))
-    return {
-        family: spec.model_copy(update=recipe.plugin.model_dump()) if recipe.plugin is not None else spec
-        for family, spec in specs.items()
-    }
+    return {family: spec.model_copy(update={**other, "tasks": ()}) for family, spec in specs.items()}
 
 
 def fresh_plugin(recipe: Recipe, folder: Path, family: Family) -> dict[str, torch.Tensor]:
@@ -87,7 +85,7 @@ def renew(recipe: Recipe, source: Path, made: Path) -> None:
     with whole_folder(made) as partial:
         derive(
             source, bare, partial, changed, specs, name=recipe.name, stages=(), plugins=model.plugins, apart=(),
-            grains=model.vision.hidden_states, provenance=f"parts of {config.name} ({config.provenance})",
+            grains=model.vision.hidden_states, guidance=1.0, provenance=f"parts of {config.name} ({config.provenance})",
         )  # fmt: skip
 
 

@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 
 from healthgpt.errors import ModelError, RecipeError
 from healthgpt.model.derived_folder import derive, stored
-from healthgpt.tasks import Grain
+from healthgpt.plugins.store import PluginSpec
+from healthgpt.tasks import TASKS, Family, Grain
 from healthgpt.training.average import MovingAverage
 from healthgpt.training.batches import MicroBatches
 from healthgpt.training.checkpoints import AVERAGE, TRAINED, load_checkpoint, resume
@@ -33,6 +34,7 @@ from healthgpt.training.recipe import Recipe
 from healthgpt.training.report.page import write_report
 from healthgpt.training.samples import Sampler
 from healthgpt.training.schedule import steps_of
+from healthgpt.training.stages import STAGES
 from healthgpt.training.start import Beginning, begin
 from healthgpt.training.training_model import PRECISIONS, TrainingModel, load_for_training, prompt_builder
 from healthgpt.vq.store import load_codec
@@ -230,6 +232,18 @@ def _finish(training: Training, beginning: Beginning) -> None:
     tensors = load_file(_checkpoint_of(training, step) / (AVERAGE if training.average is not None else TRAINED))
     with whole_folder(training.run / "model") as partial:
         derive(
-            beginning.folder, config, partial, stored(tensors), name=recipe.name, stages=(*config.stages, recipe.stage),
+            beginning.folder, config, partial, stored(tensors), _specs_after(training), name=recipe.name,
+            stages=(*config.stages, recipe.stage),
             provenance=f"{config.provenance}; {recipe.stage} by recipe {recipe.name}, {step} steps",
         )  # fmt: skip
+
+
+def _specs_after(training: Training) -> dict[Family, PluginSpec]:
+    """The plugins that trained, with the tasks they have now been trained for."""
+    trained = training.data.found["train"].records
+    specs = {}
+    for family, spec in training.model.specs.items():
+        if f"{family} plugin" in STAGES[training.recipe.stage].trains:
+            own = {*spec.tasks, *(task for task in trained if TASKS[task].family == family)}
+            specs[family] = spec.model_copy(update={"tasks": tuple(task for task in TASKS if task in own)})
+    return specs
