@@ -60,6 +60,82 @@ def test_decoding_first_leaves_hlora_trainable():
     assert all(parameter.grad.abs().max() > 0 for parameter in layer.parameters())
 
 
+def told_plainly(layer, x, output):
+    """H-LoRA's sum by operations that autograd knows."""
+    expanded = layer.lora_route(x).softmax(-1).repeat_interleave(2, -1)
+    return output + layer.scale * ((layer.lora_A(x) * expanded) @ layer.lora_B.weight.T)
+
+
+@pytest.mark.parametrize("frozen", [(), ("lora_A",), ("lora_B",), ("lora_A", "lora_route"), ("x", "lora_A")])
+def test_gradients_of_hlora_are_those_of_the_plain_sum(frozen):
+    torch.manual_seed(3)
+    layer = HLoRA(12, 20, 8, 4, 16.0).double()
+    torch.nn.init.normal_(layer.lora_B.weight)
+    x, output = torch.randn(5, 7, 12).double(), torch.randn(5, 7, 20).double()
+    given = torch.randn(5, 7, 20).double()
+    leaves = {"x": x, "output": output, **{name.split(".")[0]: p for name, p in layer.named_parameters()}}
+    learning = {name: leaf.requires_grad_(name not in frozen) for name, leaf in leaves.items() if name not in frozen}
+    for name in frozen:
+        leaves[name].requires_grad_(False)
+    ours, plain = (
+        torch.autograd.grad(told(x, output), list(learning.values()), given)
+        for told in (layer, lambda x, output: told_plainly(layer, x, output))
+    )
+    for name, one, other in zip(learning, ours, plain, strict=True):
+        torch.testing.assert_close(one, other, msg=name)
+
+
+def test_dropout_of_hlora_acts_on_the_way_back_as_on_the_way_there():
+    torch.manual_seed(4)
+    layer = HLoRA(12, 20, 8, 4, 16.0, dropout=0.5).double()
+    torch.nn.init.normal_(layer.lora_B.weight)
+    x = torch.randn(3, 12, dtype=torch.double, requires_grad=True)
+
+    def told(x):
+        torch.manual_seed(5)
+        return layer(x, torch.zeros(3, 20, dtype=torch.double))
+
+    assert torch.autograd.gradcheck(told, x)
+    kept = told(x).detach()
+    layer.eval()
+    assert not torch.allclose(kept, told(x))
+    many = HLoRA(12, 20, 8, 4, 16.0, dropout=0.25)
+    torch.nn.init.normal_(many.lora_B.weight)
+    row, nothing = torch.randn(1, 12).expand(20_000, 12), torch.zeros(20_000, 20)
+    mean = many(row, nothing).mean(0)
+    torch.testing.assert_close(mean, many.eval()(row[:1], nothing[:1])[0], rtol=0.1, atol=0.3)
+
+
+def test_hlora_under_autocast_keeps_gradients_in_32_bits():
+    torch.manual_seed(6)
+    layer = HLoRA(12, 20, 8, 4, 16.0)
+    torch.nn.init.normal_(layer.lora_B.weight)
+    x, output = torch.randn(3, 12, requires_grad=True), torch.randn(3, 20)
+    with torch.autocast("cpu", torch.bfloat16):
+        told = layer(x, output)
+    assert told.dtype == torch.bfloat16
+    torch.testing.assert_close(told.float(), layer(x, output), rtol=0.05, atol=0.2)
+    told.float().sum().backward()
+    assert all(parameter.grad.dtype == torch.float32 for parameter in layer.parameters())
+    assert x.grad.dtype == torch.float32
+
+
+@pytest.mark.parametrize("experts", [4, 32])
+def test_training_keeps_no_more_of_a_position_than_lora_and_its_router(experts):
+    def kept(layer):
+        saved = {}
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor: saved.setdefault(tensor.untyped_storage().data_ptr(), tensor), lambda tensor: tensor
+        ):
+            told = layer(x, torch.randn(200, 20))
+        assert told.requires_grad
+        own = {parameter.untyped_storage().data_ptr() for parameter in layer.parameters()}
+        return sum(tensor.untyped_storage().nbytes() for place, tensor in saved.items() if place not in own)
+
+    x = torch.randn(200, 12, requires_grad=True)
+    assert kept(HLoRA(12, 20, 64, experts, 128.0)) == kept(LoRA(12, 20, 64, 128.0)) + 4 * 200 * experts
+
+
 @pytest.mark.parametrize("kind", [HLoRA, MoELoRA])
 def test_rank_must_divide_into_experts(kind):
     with pytest.raises(ValueError, match="not a multiple"):

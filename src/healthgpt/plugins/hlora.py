@@ -3,15 +3,19 @@
     O = x W0 + ((x A) * W_expanded) B                     eq. 10, 11
     W_expanded = (alpha k / r) softmax(x R), each weight repeated r/k times     eq. 9
 
-Six products a layer whatever k is. Parameter names follow the released checkpoints.
+Six products a layer whatever k is. Parameter names follow the released checkpoints. Training keeps of a position only
+x A and the router's weights: the repeated weights and their product with x A are made again on the way back, so that
+H-LoRA needs no more memory than LoRA but for its router.
 """
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 from healthgpt.plugins.lora import add_product
 
@@ -43,13 +47,71 @@ class HLoRA(nn.Module):
 
     def forward(self, x: torch.Tensor, onto: torch.Tensor) -> torch.Tensor:
         """``onto``, the frozen layer's output (..., out), with what the plugin makes of x (..., in) added."""
+        a, b, route = (_weight(self, name) for name in ("lora_A", "lora_B", "lora_route"))
         rows = x.flatten(0, -2)  # (N, in); products of plain matrices spare a decoding step a fifth of the layer's time
-        weights = F.linear(rows, _weight(self, "lora_route")).softmax(-1)  # (N, k)
-        merged = F.linear(rows, _weight(self, "lora_A"))  # (N, r)
+        if torch.is_grad_enabled():
+            return self._learning(rows, onto, a, b, route)
+        weights = F.linear(rows, route).softmax(-1)  # (N, k)
+        merged = F.linear(rows, a)  # (N, r)
         if self.training:
             merged = self.dropout(merged)
         expanded = F.linear(weights, _repeating(self.experts, merged.shape[-1], merged.dtype, merged.device))
-        return add_product(onto, merged * expanded, _weight(self, "lora_B"), self.scale)
+        return add_product(onto, merged * expanded, b, self.scale)
+
+    def _learning(self, rows: torch.Tensor, onto: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
+        """The same sum with gradients; under autocast in its precision, as the products of ``nn.Linear`` would be."""
+        share = self.dropout.p if self.training else 0.0
+        kind = rows.device.type
+        if not torch.is_autocast_enabled(kind):
+            return _Sum.apply(rows, onto, *weights, self.scale, share)
+        dtype = torch.get_autocast_dtype(kind)
+        with torch.autocast(kind, enabled=False):
+            return _Sum.apply(*(tensor.to(dtype) for tensor in (rows, onto, *weights)), self.scale, share)
+
+
+class _Sum(torch.autograd.Function):
+    """``onto`` + scale * ((rows A) * repeated softmax(rows R)) B, its products made again on the way back."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, rows: torch.Tensor, onto: torch.Tensor, a: torch.Tensor, b: torch.Tensor, route: torch.Tensor,
+        scale: float, share: float,
+    ) -> torch.Tensor:  # fmt: skip
+        """rows (N, in), onto (..., out), a (r, in), b (out, r), route (k, in); ``share`` of rows A is dropped out."""
+        merged = F.linear(rows, a)
+        kept = torch.empty_like(merged, dtype=torch.bool).bernoulli_(1 - share) if share else None
+        if kept is not None:
+            merged.mul_(kept).div_(1 - share)
+        weights = F.linear(rows, route).softmax(-1)
+        expanded = F.linear(weights, _repeating(len(route), len(a), merged.dtype, merged.device))
+        ctx.scale, ctx.share = scale, share
+        learns = ctx.needs_input_grad[2] or ctx.needs_input_grad[4]
+        ctx.save_for_backward(rows if learns else None, merged, weights, kept, a, b, route)
+        return add_product(onto, expanded.mul_(merged), b, scale)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, given: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        rows, merged, weights, kept, a, b, route = ctx.saved_tensors
+        repeating = _repeating(len(route), len(a), merged.dtype, merged.device)
+        expanded = F.linear(weights, repeating)
+        flat = given.flatten(0, -2)
+        of_rows = of_a = of_b = of_route = None
+        if ctx.needs_input_grad[3]:
+            of_b = (flat.T @ (merged * expanded)).mul_(ctx.scale)
+        low = (flat @ b).mul_(ctx.scale)
+        of_weights = (low * merged) @ repeating
+        of_logits = (of_weights - (of_weights * weights).sum(-1, keepdim=True)).mul_(weights)
+        of_merged = low.mul_(expanded)
+        if kept is not None:
+            of_merged.mul_(kept).div_(1 - ctx.share)
+        if ctx.needs_input_grad[0]:
+            of_rows = torch.addmm(of_merged @ a, of_logits, route)
+        if ctx.needs_input_grad[2]:
+            of_a = of_merged.T @ rows
+        if ctx.needs_input_grad[4]:
+            of_route = of_logits.T @ rows
+        return of_rows, given, of_a, of_b, of_route, None, None
 
 
 def _weight(plugin: nn.Module, name: str) -> torch.Tensor:

@@ -141,8 +141,8 @@ def block_bytes(recipe: Recipe, makeup: Makeup, family: Family) -> int:
 
 
 def _plugin_bytes(shape: PluginShape, each: int, trains: bool, drops: bool) -> int:
-    """Of one layer's plugin: what A gives, the repeated weights and their product, of those what gradients need."""
-    wide = {"hlora": (2, 3), "moelora": (1, 2), "lora": (0, 1)}[shape.kind][trains]
+    """Of one layer's plugin, as gradients need it: what A gives, in MoELoRA weighted too, and the router's weights."""
+    wide = {"hlora": (1, 1), "moelora": (1, 2), "lora": (0, 1)}[shape.kind][trains]
     routed = 0 if shape.kind == "lora" else shape.experts
     return each * (wide * shape.rank + routed) + (shape.rank if trains and drops else 0)
 
