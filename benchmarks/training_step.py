@@ -35,7 +35,7 @@ from healthgpt.plugins.moelora import MoELoRA
 from healthgpt.plugins.routing import Route
 from healthgpt.variants import VARIANTS, Variant
 
-POSITIONS = (256, 1024)
+POSITIONS = (256, 512)
 POSITIONS_ON_CUDA = 1024
 THREADS = (1,)
 """As the published layer was measured."""
