@@ -120,7 +120,7 @@ def main() -> None:
         small = replace(MIDSIZE, image_size=112, vision_width=256, vision_layers=6, layers=2)
         print(json.dumps(measure(small, 8, 2), indent=2))
         return
-    figures = {**measure(MIDSIZE, 40, 4), "machine": machine()}
+    figures = {**measure(MIDSIZE, 12, 3), "machine": machine()}
     (RESULTS / "cached_features.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(figures, indent=2))
 
