@@ -145,6 +145,17 @@ def test_unusable_images_are_listed_and_too_many_stop_the_run(tmp_path) -> None:
     assert found["train"]["rows"] == 12
 
 
+def test_targets_that_cannot_be_opened_are_listed_in_whichever_split_they_are(tmp_path) -> None:
+    base, data = tiny_folder(tmp_path / "base"), tiny_data(tmp_path / "set")
+    (data / "images" / "2-inverse.png").write_bytes(b"no picture")  # of the validation split
+    recipe = tiny_recipe(base, data, stage="finetune-generation", rows={"quarantine_share": 0.5})
+    train(recipe, tmp_path / "run", Recorder(), cpu=True)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "quarantine.jsonl").read_text().splitlines()]
+    assert [(line["record"], line["split"], line["image"]) for line in lines] == [
+        ("2-ct-to-mri", "validation", "images/2-inverse.png")
+    ]
+
+
 def test_a_response_that_is_too_long_is_refused_or_cut_as_told(data, tmp_path) -> None:
     base = tiny_folder(tmp_path / "base")
     with pytest.raises(RecipeError, match=r"rows are longer than rows.max_length.*too_long: cut"):
@@ -251,3 +262,24 @@ def test_two_commands_do_not_train_in_one_folder(data, tmp_path) -> None:
     run.mkdir()
     with held_alone(run, RecipeError("never raised")), pytest.raises(RecipeError, match="another command is training"):
         train(tiny_recipe(base, data), run, Recorder(), cpu=True)
+
+
+@pytest.mark.parametrize("hardware", [{"loader_workers": 1}, {"packing": True}, {"activation_checkpointing": True}])
+def test_the_layout_of_the_work_changes_nothing_but_rounding(data, tmp_path, hardware) -> None:
+    base = tiny_folder(tmp_path / "base", stages=FIRST)
+    losses = []
+    for name, own in (("plain", {}), ("other", hardware)):
+        watcher = Recorder()
+        recipe = tiny_recipe(base, data, stage="stage2", optimisation={"dropout": 0.0}, hardware=own)
+        train(recipe, tmp_path / name, watcher, cpu=True)
+        losses.append([step.loss for step in watcher.steps])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_half_precision_trains_and_keeps_what_trains_in_32_bits(data, tmp_path) -> None:
+    start = start_for("mixed", tmp_path / "base")
+    recipe = tiny_recipe(start, data, stage="mixed", hardware={"precision": "bf16"})
+    model = train(recipe, tmp_path / "run", Recorder(), cpu=True)
+    adapters = load_file(model / "vision" / "adapters.safetensors")
+    assert all(tensor.dtype == torch.float32 for tensor in adapters.values())
+    assert any((tensor != tensor.bfloat16().float()).any() for tensor in adapters.values())

@@ -7,7 +7,7 @@ Indices mean nothing to another codec, so they are only ever handed out by the h
 """
 
 import hashlib
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -55,13 +55,13 @@ def encode_targets(
     preprocessing: Preprocessing,
     *,
     batch: int = 32,
-    without: Container[str] = frozenset(),
+    skip_unreadable: bool = False,
     progress: Callable[[int], None] = lambda images: None,
 ) -> EncodedWith:
     """Encode every target image of a data set once; shards that are there already are kept.
 
-    ``without``: names of images known to be unreadable, which get no codes. Raises ``DataError`` for a codec whose
-    indices do not fit 16 bits and for other images that cannot be read.
+    ``skip_unreadable``: images that cannot be read get no codes. Raises ``DataError`` for a codec whose indices do not
+    fit 16 bits, and for images that cannot be read unless those are skipped.
     """
     if codec.code_count > 1 << 16:
         raise DataError("the codec has too many codes to store", found=str(codec.code_count), allowed="65,536 or fewer")
@@ -72,14 +72,14 @@ def encode_targets(
     place = folder / "codes" / codec_hash(codec)
     place.mkdir(parents=True, exist_ok=True)
     images = shards = 0
-    for names, pictures in _in_shards(_targets(folder, without)):
+    for names, pictures in _in_shards(_targets(folder)):
         path = place / f"codes-{shards:05d}.parquet"
         if not path.is_file():
-            rows = _encoded(folder, names, pictures, codec, preprocessing, batch)
+            readable, rows = _encoded(folder, names, pictures, codec, preprocessing, batch, skip_unreadable)
             partial = path.with_suffix(".partial")
-            pq.write_table(pa.table([names, rows], SCHEMA), partial, compression="zstd")
+            pq.write_table(pa.table([readable, rows], SCHEMA), partial, compression="zstd")
             partial.replace(path)
-        images, shards = images + len(names), shards + 1
+        images, shards = images + pq.read_metadata(path).num_rows, shards + 1
         progress(images)
     made = EncodedWith(
         codec=codec_hash(codec), grid=codec.grid, code_count=codec.code_count, preprocessing=preprocessing,
@@ -90,12 +90,12 @@ def encode_targets(
     return made
 
 
-def _targets(folder: Path, without: Container[str]) -> Iterator[tuple[str, bytes | None]]:
+def _targets(folder: Path) -> Iterator[tuple[str, bytes | None]]:
     """Every distinct target image, in the order of the records, with its content where that is embedded."""
     seen: set[bytes] = set()
     for record, pictures in records_with_pictures(folder):
         name = record.target_image
-        if name is None or name in without:
+        if name is None:
             continue
         key = hashlib.blake2b(name.encode(), digest_size=8).digest()
         if key not in seen:
@@ -119,18 +119,26 @@ def _in_shards(targets: Iterator[tuple[str, bytes | None]]) -> Iterator[tuple[li
 @torch.inference_mode()
 def _encoded(
     folder: Path, names: list[str], contents: list[bytes | None], codec: AnyCodec, preprocessing: Preprocessing,
-    batch: int,
-) -> list[np.ndarray]:  # fmt: skip
+    batch: int, skip_unreadable: bool,
+) -> tuple[list[str], list[np.ndarray]]:  # fmt: skip
+    """Names and codes of the images that could be read."""
     device = next(iter(codec.state_dict().values())).device
+    readable: list[str] = []
     rows: list[np.ndarray] = []
     for first in range(0, len(names), batch):
-        squares = [
-            preprocessing.square(picture_of(folder, name, content))
-            for name, content in zip(names[first : first + batch], contents[first : first + batch], strict=True)
-        ]
-        codes = codec.encode(from_uint8(torch.from_numpy(np.stack(squares))).to(device))
-        rows += list(codes.flatten(1).cpu().numpy().astype(np.uint16))
-    return rows
+        squares = []
+        for name, content in zip(names[first : first + batch], contents[first : first + batch], strict=True):
+            try:
+                squares.append(preprocessing.square(picture_of(folder, name, content)))
+            except DataError:
+                if not skip_unreadable:
+                    raise
+                continue
+            readable.append(name)
+        if squares:
+            codes = codec.encode(from_uint8(torch.from_numpy(np.stack(squares))).to(device))
+            rows += list(codes.flatten(1).cpu().numpy().astype(np.uint16))
+    return readable, rows
 
 
 def encoded_with(folder: Path) -> list[EncodedWith]:

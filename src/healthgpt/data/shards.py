@@ -245,7 +245,7 @@ def picture_of(folder: Path, name: str, content: bytes | None = None) -> np.ndar
     try:
         with PillowImage.open(path if content is None else io.BytesIO(content)) as picture:
             return np.asarray(picture)
-    except OSError as fault:
+    except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError) as fault:  # as Pillow's readers raise
         raise DataError(f"image {path} of a record cannot be read", found=str(fault)) from fault
 
 

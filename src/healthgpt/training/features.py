@@ -1,6 +1,6 @@
 """Features of the frozen tower, kept on disk by image content and tower, so that no image is looked at twice.
 
-    FOLDER/features/TOWER-STATE/00000-RANK.safetensors     features (patches, width) by content key
+    FOLDER/features/TOWER-STATE/*.safetensors     features (patches, width) by content key
 
 TOWER is the hash of tower and preprocessing, STATE the hidden state. A file appears whole or not at all. On a CPU each
 image goes through the tower by itself: its features are then the same bits whatever it was batched with, and a run
@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -40,11 +41,10 @@ def tower_print(hashes: dict[str, str], preprocessing: Preprocessing, dtype: tor
 
 
 class FeatureStore:
-    """Features of one grain; ``rank``: of the process that writes."""
+    """Features of one grain. Several processes and runs may share a folder: no file is written twice."""
 
-    def __init__(self, folder: Path, rank: int = 0) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.rank = rank
         self.waiting: dict[str, torch.Tensor] = {}
         self.places: dict[str, Path] = {}
         self._open: dict[Path, Any] = {}
@@ -86,8 +86,7 @@ class FeatureStore:
         """Write what waits, whole; ``OutputError`` when the disk refuses."""
         if not self.waiting:
             return
-        taken = [int(path.name.split("-")[0]) for path in self.folder.glob(f"*-{self.rank}.safetensors")]
-        path = self.folder / f"{max(taken, default=-1) + 1:05d}-{self.rank}.safetensors"
+        path = self.folder / f"{uuid4().hex}.safetensors"
         partial = path.with_suffix(".partial")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +51,13 @@ def prepare_data(
     prints = [_data_print(folder) for folder in folders]
     filters = [part.model_dump(mode="json", exclude={"folder", "export"}) for part in recipe.data]
     fingerprint = hashlib.sha256(json.dumps([prints, filters]).encode()).hexdigest()[:16]
+    codes: dict[int, dict[str, np.ndarray]] = {}  # read once for all splits
+
+    def codes_of(part: int) -> dict[str, np.ndarray]:
+        if part not in codes:
+            codes[part] = _codes(folders[part], beginning, device, progress)
+        return codes[part]
+
     survey = Survey(
         recipe.data, places, STAGES[recipe.stage].families, recipe.rows, builder, recipe.seed, workers, progress
     )
@@ -62,10 +68,7 @@ def prepare_data(
         path = run / "rows" / f"{split}-{key}.arrow"
         facts = path.with_suffix(".json")
         if not facts.is_file():
-            table, seen = survey.make(
-                split, run / QUARANTINE,
-                lambda part, faulty: _codes(folders[part], beginning, device, faulty, progress),
-            )  # fmt: skip
+            table, seen = survey.make(split, run / QUARANTINE, codes_of)
             write_rows(path, table)
             facts.write_text(seen.model_dump_json(indent=2) + "\n", encoding="utf-8")
         found[split] = Found.model_validate_json(facts.read_text(encoding="utf-8"))
@@ -124,15 +127,19 @@ def _key(recipe: Recipe, beginning: Beginning, data: str, split: Split) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
 
 
-def _codes(
-    folder: Path, beginning: Beginning, device: torch.device, faulty: Container[str], progress: Progress
-) -> dict[str, np.ndarray]:
+def _codes(folder: Path, beginning: Beginning, device: torch.device, progress: Progress) -> dict[str, np.ndarray]:
     """VQ indices of a data set's targets by image name, encoded first where they are not yet."""
     codec = load_codec(beginning.folder / "vqgan").to(device)
     wanted = beginning.config.codec_preprocessing
     made = {one.codec: one for one in encoded_with(folder)}.get(codec_hash(codec))
     if made is None:
-        encode_targets(folder, codec, wanted, without=faulty, progress=lambda n: progress("encoding targets", n, n))
+        encode_targets(
+            folder,
+            codec,
+            wanted,
+            skip_unreadable=True,
+            progress=lambda count: progress("encoding targets", count, count),
+        )
     elif made.preprocessing != wanted:
         raise DataError(
             f"the targets in {folder} were brought to the codec's size otherwise", found=str(made.preprocessing),

@@ -174,7 +174,7 @@ def _training(
     steps = steps_of(recipe.optimisation, len(data.train))
     journal = Journal(run, writes=accelerator.is_main_process)
     features = FrozenFeatures(
-        model.model.vision, config.preprocessing, accelerator.device, _stores(recipe, data, beginning, accelerator)
+        model.model.vision, config.preprocessing, accelerator.device, _stores(recipe, data, beginning)
     )
     has_codec = (beginning.folder / "vqgan").is_dir()
     codec = load_codec(beginning.folder / "vqgan").to(accelerator.device) if has_codec else None
@@ -195,9 +195,7 @@ def _order(recipe: Recipe, data: RunData) -> Order:
     return Order(kept, recipe.optimisation.global_batch, recipe.seed, shares or None)
 
 
-def _stores(
-    recipe: Recipe, data: RunData, beginning: Beginning, accelerator: Accelerator
-) -> dict[Grain, FeatureStore] | None:
+def _stores(recipe: Recipe, data: RunData, beginning: Beginning) -> dict[Grain, FeatureStore] | None:
     """Where the tower's features are kept, by tower, preprocessing, precision and hidden state: beside the first data
     set, so that other runs on it find them."""
     if not recipe.hardware.cache_features:
@@ -206,10 +204,7 @@ def _stores(
     folder = data.train.pictures.folders[0] / "features"
     tower = tower_print(config.hashes, config.preprocessing, PRECISIONS[recipe.hardware.precision])
     states = {grain: state if isinstance(state, tuple) else (state,) for grain, state in config.grains.items()}
-    return {
-        grain: FeatureStore(folder / f"{tower}-{'+'.join(map(str, state))}", accelerator.process_index)
-        for grain, state in states.items()
-    }
+    return {grain: FeatureStore(folder / f"{tower}-{'+'.join(map(str, state))}") for grain, state in states.items()}
 
 
 def _go_to_best(training: Training) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image as PillowImage
 from pydantic import BaseModel, ConfigDict
 
 from healthgpt.backbone.prompts import Prompt, PromptBuilder
@@ -75,16 +74,17 @@ class Survey:
     progress: Progress
 
     def make(
-        self, split: Split, quarantine: Path, codes_of: Callable[[int, Container[str]], Mapping[str, np.ndarray]]
+        self, split: Split, quarantine: Path, codes_of: Callable[[int], Mapping[str, np.ndarray]]
     ) -> tuple[pa.Table, Found]:
-        """The rows of a split; ``codes_of``: VQ indices of a part's target images by name, told which of
-        them cannot be opened. Raises ``DataError`` when too many images cannot be opened, ``RecipeError`` for responses
-        that are too long."""
+        """The rows of a split; ``codes_of``: VQ indices of a part's target images by name.
+
+        Raises ``DataError`` when too many images cannot be opened, ``RecipeError`` for responses that are too long.
+        """
         said = [one for part in range(len(self.parts)) for one in self._said(part, split)]
         pictures = self._open(said)
         codes: dict[int, Mapping[str, np.ndarray]] = {}
         for part in sorted({one.part for one in said if one.target is not None}):
-            codes[part] = codes_of(part, {name for (own, name), one in pictures.items() if own == part and one.fault})
+            codes[part] = codes_of(part)
         usable, left_out = [], []
         for one in said:
             fault = _fault(one, pictures, codes)
@@ -230,7 +230,9 @@ def _fault(one: Said, pictures: Mapping, codes: Mapping[int, Mapping[str, np.nda
     if TASKS[one.task].family == "generation" and one.target is None:
         return "no target image"
     if one.target is not None and one.target not in codes[one.part]:
-        return "no codes of its target image: it could not be opened when the data set was encoded"
+        return (
+            "no codes of its target image: it could not be read when the data set was encoded; remove its folder codes"
+        )
     return ""
 
 
@@ -238,9 +240,9 @@ def _opened(folder: Path, name: str) -> Picture:
     try:
         picture_of(folder, name)
         return Picture(hashlib.blake2b((folder / name).read_bytes(), digest_size=16).hexdigest())
-    except (OSError, ValueError, SyntaxError, DataError, PillowImage.DecompressionBombError) as fault:
-        found = getattr(fault, "found", "") or str(fault)
-        return Picture("", " ".join(str(found).split())[:200])
+    except (OSError, DataError) as fault:
+        found = fault.found if isinstance(fault, DataError) else str(fault)
+        return Picture("", " ".join(found.split())[:200])
 
 
 def _extract(folder: Path, name: str, content: bytes) -> None:
