@@ -11,6 +11,7 @@ from tiny_run import Recorder, tiny_data, tiny_folder, tiny_in_table, tiny_recip
 from healthgpt.batch import Batch
 from healthgpt.errors import OutputError
 from healthgpt.model.checkpoint import load_model
+from healthgpt.training import features
 from healthgpt.training.batches import Prepared
 from healthgpt.training.features import FeatureStore, FrozenFeatures
 from healthgpt.training.run import train
@@ -53,8 +54,8 @@ def test_kept_features_are_those_computed_alone_in_any_batch(squares, tmp_path) 
 
 def test_without_a_store_there_are_pixels(squares) -> None:
     model, _, variant = tiny_model()
-    features = FrozenFeatures(model.vision, Preprocessing(size=variant.image_size), torch.device("cpu"))
-    batch = features.complete(prepared(("a", "b"), ("ct", "ct"), squares))
+    without = FrozenFeatures(model.vision, Preprocessing(size=variant.image_size), torch.device("cpu"))
+    batch = without.complete(prepared(("a", "b"), ("ct", "ct"), squares))
     assert batch.features_NPW is None
     assert batch.pixels_N3SS is not None
     assert len(batch.pixels_N3SS) == 2
@@ -70,6 +71,17 @@ def test_a_damaged_file_is_computed_again(tmp_path) -> None:
     assert not (tmp_path / "00001-0.safetensors").exists()
     with pytest.raises(KeyError):
         again.get("b")
+
+
+def test_more_files_than_may_be_open_are_read(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(features, "OPEN", 2)
+    store = FeatureStore(tmp_path)
+    for number in range(5):
+        store.put(str(number), torch.full((1, 2), float(number)))
+        store.flush()
+    for number in (0, 4, 1, 0, 3, 2):
+        assert store.get(str(number))[0, 0] == number
+    assert len(store._open) == 2
 
 
 def test_a_disk_that_refuses_says_what_to_do(tmp_path) -> None:

@@ -31,6 +31,8 @@ from healthgpt.vision.preprocess import Preprocessing
 
 HELD = 64 * 2**20
 """Bytes of features gathered before they are written."""
+OPEN = 128
+"""Files held open: a large data set has thousands, and a process may open about a thousand."""
 
 
 def tower_print(hashes: dict[str, str], preprocessing: Preprocessing, dtype: torch.dtype) -> str:
@@ -73,6 +75,8 @@ class FeatureStore:
             return self.waiting[key]
         path = self.places[key]
         if path not in self._open:
+            if len(self._open) >= OPEN:
+                del self._open[next(iter(self._open))]  # the one opened longest ago
             self._open[path] = safe_open(path, framework="pt")
         return self._open[path].get_tensor(key)
 

@@ -89,12 +89,13 @@ class Sampler:
             numbers = [n for n, row in enumerate(rows) if (row.codes is not None) == (kind == "draws")]
             for first in range(0, len(numbers), TOGETHER[kind]):
                 some = numbers[first : first + TOGETHER[kind]]
-                spoken = decode(self.model, [self._ask(rows[n], table) for n in some], self.stop_ids)
-                found |= {n: self._sample(rows[n], said, table) for n, said in zip(some, spoken, strict=True)}
+                shown = [self._square(rows[n], table) for n in some]
+                asks = [self._ask(rows[n], square) for n, square in zip(some, shown, strict=True)]
+                for n, square, said in zip(some, shown, decode(self.model, asks, self.stop_ids), strict=True):
+                    found[n] = self._sample(rows[n], square, said, table)
         return [found[number] for number in range(len(rows))]
 
-    def _ask(self, row: Row, table: RowTable) -> Ask:
-        square = self._square(row, table)
+    def _ask(self, row: Row, square: np.ndarray | None) -> Ask:
         pixels = None if square is None else self.config.preprocessing.normalise(square[None])[0]
         if row.codes is None:
             prompt = self.builder.reading([(row.instructions[0], None)], has_image=pixels is not None)
@@ -107,8 +108,7 @@ class Sampler:
             return None
         return self.config.preprocessing.square(picture_of(*table.shown_image(row)))
 
-    def _sample(self, row: Row, said: Utterance, table: RowTable) -> Sample:
-        shown = self._square(row, table)
+    def _sample(self, row: Row, shown: np.ndarray | None, said: Utterance, table: RowTable) -> Sample:
         if row.codes is None:
             answer = str(self.builder.tokenizer.decode(said.ids, skip_special_tokens=True)).strip()
             return Sample(row, shown, answer, normalised(answer) == normalised(row.responses[0]))
