@@ -3,12 +3,12 @@
 import re
 import shutil
 from collections import Counter
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 from made_up_source import NAME, SOURCE, questions, write_picture, write_rows
+from page_outline import Outline
 
 from healthgpt.data import inspect_page as page_module
 from healthgpt.data.build import LocalWorkers, build
@@ -22,45 +22,10 @@ from healthgpt.data.survey import BIN_NAMES, survey, words_bin
 from healthgpt.errors import DataError, OutputError
 from healthgpt.sources.catalog import SOURCES
 
-VOID = {"meta", "img", "br", "rect"}
-
 
 @pytest.fixture(autouse=True)
 def _made_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SOURCES, NAME, SOURCE)
-
-
-class Outline(HTMLParser):
-    """Reads a page as a browser would: tags in their order, attributes, text; notes tags that do not close."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: Counter[str] = Counter()
-        self.attributes: list[tuple[str, str, str | None]] = []
-        self.headings: list[int] = []
-        self.text = ""
-        self._open: list[str] = []
-        self.feed(page)
-        assert not self._open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags[tag] += 1
-        self.attributes += [(tag, name, value) for name, value in attrs]
-        if re.fullmatch("h[1-6]", tag):
-            self.headings.append(int(tag[1]))
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self._open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 def rows() -> list[dict[str, Any]]:

@@ -4,13 +4,12 @@ import json
 import math
 import re
 import shutil
-from collections import Counter
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from page_outline import Outline
 
 from healthgpt.errors import OutputError, RecipeError
 from healthgpt.tasks import TASKS
@@ -21,7 +20,6 @@ from healthgpt.training.report.files import read_run_files
 from healthgpt.training.report.page import write_report
 
 PICTURES = Path(__file__).resolve().parents[2] / "src/healthgpt/weights/nano/samples"
-VOID = {"meta", "img", "br"}
 ATTACK = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'&amp;</style>"
 
 
@@ -117,40 +115,6 @@ def finished_run(folder: Path, steps: int = 400) -> Path:
     write_samples(run, 0)
     write_samples(run, steps)
     return run
-
-
-class Outline(HTMLParser):
-    """Reads a page as a browser would: tags, attributes, headings, text; every tag must be closed."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: Counter[str] = Counter()
-        self.attributes: list[tuple[str, str, str | None]] = []
-        self.headings: list[int] = []
-        self.words = ""
-        self._open: list[str] = []
-        self.feed(page)
-        assert not self._open
-        self.text = " ".join(self.words.split())
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags[tag] += 1
-        self.attributes += [(tag, name, value) for name, value in attrs]
-        if re.fullmatch("h[1-6]", tag):
-            self.headings.append(int(tag[1]))
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self._open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words += f"{data} "
 
 
 def page_of(run: Path) -> str:
