@@ -13,7 +13,8 @@ from healthgpt.data.collate import right_padded
 from healthgpt.data.shards import picture_of, records_of
 from healthgpt.errors import DataError, RecipeError
 from healthgpt.inference.session import Session
-from healthgpt.model.checkpoint import load_model, plugin_specs_of, read_config, verify
+from healthgpt.model.checkpoint import load_model, plugin_specs_of, read_config, sha256_of, verify
+from healthgpt.training import run as run_module
 from healthgpt.training.objective import response_loss
 from healthgpt.training.parameters import belongs
 from healthgpt.training.run import train
@@ -283,3 +284,31 @@ def test_half_precision_trains_and_keeps_what_trains_in_32_bits(data, tmp_path) 
     adapters = load_file(model / "vision" / "adapters.safetensors")
     assert all(tensor.dtype == torch.float32 for tensor in adapters.values())
     assert any((tensor != tensor.bfloat16().float()).any() for tensor in adapters.values())
+
+
+def test_runs_of_another_origin_are_not_joined(data, tmp_path) -> None:
+    ours = tiny_folder(tmp_path / "ours", stages=FIRST[:1])
+    other = tiny_folder(tmp_path / "other", stages=FIRST[1:], seed=1)
+    recipe = tiny_recipe({"model": [str(ours), str(other)]}, data, stage="stage2")
+    with pytest.raises(
+        RecipeError, match=r"cannot be joined: another backbone; found backbone \w{16}; allowed: backbone"
+    ):
+        train(recipe, tmp_path / "run", Recorder(), cpu=True)
+    config = read_config(ours)
+    for file in config.hashes:
+        (other / file).write_bytes((ours / file).read_bytes())
+    (other / "tokenizer" / "tokenizer.json").write_text("{}", encoding="utf-8")
+    hashes = {**config.hashes, "tokenizer/tokenizer.json": sha256_of(other / "tokenizer" / "tokenizer.json")}
+    (other / "config.json").write_text(
+        config.model_copy(update={"hashes": hashes, "stages": FIRST[1:]}).model_dump_json(), encoding="utf-8"
+    )
+    with pytest.raises(RecipeError, match=r"another tokenizer; found tokenizer \w{16}; allowed: tokenizer \w{16}"):
+        train(recipe, tmp_path / "again", Recorder(), cpu=True)
+
+
+def test_a_tracker_that_is_not_installed_is_named(data, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(run_module, "find_spec", lambda name: None)
+    recipe = tiny_recipe(tiny_folder(tmp_path / "base"), data, watch={"trackers": ["wandb"]})
+    with pytest.raises(RecipeError, match=r"wandb is not installed.*pip install wandb"):
+        train(recipe, tmp_path / "run", Recorder(), cpu=True)
+    assert not (tmp_path / "run").exists()
