@@ -95,3 +95,15 @@ def test_data_in_place_of_several_parts_is_refused(export, tmp_path, capsys) -> 
     recipe.write_text(yaml.safe_dump(content), encoding="utf-8")
     assert main(["train", str(recipe), "--data", str(export)]) == 2
     assert "2 parts in the recipe" in capsys.readouterr().err
+
+
+def test_what_is_wrong_with_an_export_is_told_in_the_words_of_training(export, tmp_path, capsys) -> None:
+    for picture in (export / "images").iterdir():
+        picture.unlink()
+    line = ["train", "nano-finetune-comprehension", "--data", str(export), "--output", str(tmp_path / "run")]
+    assert main([*line, "--workers", "1", "--device", "cpu"]) == 2
+    told = capsys.readouterr().err
+    assert "image missing (20)" in told
+    assert "rows.quarantine_share" in told
+    assert main(["train", "nano-finetune-comprehension", "--data", str(tmp_path / "nowhere")]) == 2
+    assert "check --data, or the file" in capsys.readouterr().err

@@ -110,6 +110,7 @@ def test_a_wrong_start_is_refused_by_name(data, tmp_path) -> None:
         RecipeError, match=r"stage2 cannot start from .*\(fingerprint \w+\).*train stage1-generation first"
     ):
         train(recipe, tmp_path / "run", Recorder(), cpu=True)
+    assert not (tmp_path / "run").exists()
     done = tiny_folder(tmp_path / "done", stages=(*FIRST, "stage2", "stage3-comprehension"))
     with pytest.raises(RecipeError, match="and not through stage2, stage3-comprehension"):
         train(tiny_recipe(done, data, stage="stage2"), tmp_path / "other", Recorder(), cpu=True)

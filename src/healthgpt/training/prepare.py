@@ -104,7 +104,15 @@ def _folder(recipe: Recipe, number: int, run: Path, workers: int, progress: Prog
             sources={"folder": part.export.absolute()}, choice_share=0.0, seed=recipe.seed,
             max_quarantined=recipe.rows.quarantine_share,
         )  # fmt: skip
-        build(folder, settings, LocalWorkers(workers), progress)
+        try:
+            build(folder, settings, LocalWorkers(workers), progress)
+        except DataError as fault:  # its advice is for the options of 'data build'
+            listed = folder / "work" / QUARANTINE
+            raise DataError(
+                fault.what, found=fault.found, allowed=fault.allowed,
+                next_step=f"mend {part.export} and start again, or allow more with rows.quarantine_share"
+                + (f"; all are listed in {listed}" if listed.is_file() else ""),
+            ) from fault  # fmt: skip
     return folder
 
 

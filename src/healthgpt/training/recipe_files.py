@@ -92,10 +92,18 @@ def load_recipe(path: Path, changes: dict[str, Any] | None = None, *, on_this_di
     if problems:
         raise RecipeError(
             f"{path} has {len(problems)} problem{'s' * (len(problems) > 1)}", found=" | ".join(problems),
-            next_step="mend them in the file" if path.parent.parent != RECIPES else "copy it and mend them: "
-            f"healthgpt recipes copy {path.parent.name}-{path.stem} FILE",
+            next_step=_advice(path, changes),
         )  # fmt: skip
     return recipe
+
+
+def _advice(path: Path, changes: dict[str, Any] | None) -> str:
+    """Where to mend: the command line, a file of the caller's, or a copy of a bundled one."""
+    if changes:
+        return f"check {', '.join(f'--{block}' for block in changes)}, or the file"
+    if path.parent.parent != RECIPES:
+        return "mend them in the file"
+    return f"copy it and mend them: healthgpt recipes copy {path.parent.name}-{path.stem} FILE"
 
 
 def _put(content: dict[str, Any], place: list[str], value: Any) -> None:

@@ -8,6 +8,7 @@ RUN/model/  report.html                     the result
 """
 
 import json
+import shutil
 from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
@@ -58,7 +59,11 @@ def train(recipe: Recipe, run: Path, watcher: Watcher, *, workers: int = 1, cpu:
     )
     run.mkdir(parents=True, exist_ok=True)
     with held_alone(run, busy) if accelerator.is_main_process else nullcontext():
-        return _train(recipe, run, watcher, accelerator, settings, workers)
+        try:
+            return _train(recipe, run, watcher, accelerator, settings, workers)
+        finally:
+            if accelerator.is_main_process and not any(path.is_file() for path in run.rglob("*")):
+                shutil.rmtree(run, ignore_errors=True)  # refused before anything was written
 
 
 def _train(
